@@ -10,10 +10,30 @@ export const apiVersion = `${group}/${version}` as const
 export const managerName = 'postern'
 
 export const apiKeys = { apiVersion, kind: 'ApiKey', plural: 'apikeys', namespaced: true } as const satisfies Resource
-export const accessPolicies = { apiVersion, kind: 'AccessPolicy', plural: 'accesspolicies', namespaced: true } as const satisfies Resource
-export const secrets = { apiVersion: 'v1', kind: 'Secret', plural: 'secrets', namespaced: true } as const satisfies Resource
-export const configMaps = { apiVersion: 'v1', kind: 'ConfigMap', plural: 'configmaps', namespaced: true } as const satisfies Resource
-export const namespaces = { apiVersion: 'v1', kind: 'Namespace', plural: 'namespaces', namespaced: false } as const satisfies Resource
+export const accessPolicies = {
+  apiVersion,
+  kind: 'AccessPolicy',
+  plural: 'accesspolicies',
+  namespaced: true,
+} as const satisfies Resource
+export const secrets = {
+  apiVersion: 'v1',
+  kind: 'Secret',
+  plural: 'secrets',
+  namespaced: true,
+} as const satisfies Resource
+export const configMaps = {
+  apiVersion: 'v1',
+  kind: 'ConfigMap',
+  plural: 'configmaps',
+  namespaced: true,
+} as const satisfies Resource
+export const namespaces = {
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  plural: 'namespaces',
+  namespaced: false,
+} as const satisfies Resource
 
 export const labels = {
   /** Value `true` on every object that Postern made and keeps. */

@@ -60,7 +60,8 @@ export interface ObjectName {
 }
 
 /** `namespace/name`, or the name alone where there is no namespace. */
-export const nameKey = ({ namespace, name }: ObjectName): string => (namespace === undefined ? name : `${namespace}/${name}`)
+export const nameKey = ({ namespace, name }: ObjectName): string =>
+  namespace === undefined ? name : `${namespace}/${name}`
 
 export interface Condition {
   readonly type: string

@@ -1,0 +1,96 @@
+/** Pieces of schema that several kinds share. */
+
+import type { Schema } from './schema.ts'
+
+export const dnsLabel = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 63,
+  pattern: '^[a-z0-9]([a-z0-9-]*[a-z0-9])?$',
+} as const satisfies Schema
+
+export const dnsSubdomain = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 253,
+  pattern: '^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$',
+} as const satisfies Schema
+
+/** Names of a policy: it becomes part of the names of ConfigMaps. */
+export const policyName = { ...dnsLabel, maxLength: 50 } as const satisfies Schema
+
+/** Names of interfaces and roles. */
+export const memberName = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 63,
+  pattern: '^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$',
+} as const satisfies Schema
+
+/** A set of names of interfaces or roles. */
+export const memberNames = {
+  type: 'array',
+  maxItems: 64,
+  items: memberName,
+  'x-kubernetes-list-type': 'set',
+} as const satisfies Schema
+
+/** The name of one entry in a Secret's data. */
+export const dataName = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 253,
+  pattern: '^[-._a-zA-Z0-9]+$',
+} as const satisfies Schema
+
+const labelKey =
+  '([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?'
+const labelKeyPattern = new RegExp(`^${labelKey}$`)
+const labelValue = {
+  type: 'string',
+  maxLength: 63,
+  pattern: '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$',
+} as const satisfies Schema
+
+export const labelMap = {
+  type: 'object',
+  maxProperties: 32,
+  additionalProperties: labelValue,
+  rules: [
+    {
+      cel: `self.all(key, size(key) <= 316 && key.matches('^${labelKey}$'))`,
+      holds: (map: object) => Object.keys(map).every((key) => key.length <= 316 && labelKeyPattern.test(key)),
+      message: 'must have label names as keys',
+      reason: 'FieldValueInvalid',
+    },
+  ],
+} as const satisfies Schema
+
+/** RFC 3339. */
+export const time = { type: 'string', format: 'date-time', maxLength: 40 } as const satisfies Schema
+
+export const conditions = {
+  type: 'array',
+  description: 'What is true of this object now, by type; `kubectl wait --for=condition=TYPE` waits for one.',
+  maxItems: 16,
+  'x-kubernetes-list-type': 'map',
+  'x-kubernetes-list-map-keys': ['type'],
+  items: {
+    type: 'object',
+    description: 'One fact.',
+    required: ['type', 'status', 'reason', 'message', 'lastTransitionTime'],
+    properties: {
+      type: { type: 'string', maxLength: 316, description: 'What the fact is about.' },
+      status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it holds.' },
+      reason: { type: 'string', maxLength: 1024, description: 'Why, in one word, for programs.' },
+      message: { type: 'string', maxLength: 32768, description: 'Why, in a sentence, for people.' },
+      lastTransitionTime: { ...time, description: 'When `status` changed last.' },
+      observedGeneration: {
+        type: 'integer',
+        format: 'int64',
+        minimum: 0,
+        description: 'The generation of the spec that this fact is about.',
+      },
+    },
+  },
+} as const satisfies Schema
