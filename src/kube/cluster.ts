@@ -28,7 +28,11 @@ export interface Cluster {
   applyStatus(object: KubeObject): Promise<KubeObject>
 
   /** Removes what has this name (and, where given, this uid and version: else Conflict). NotFound where there is none. */
-  remove(resource: Resource, name: ObjectName, preconditions?: { readonly uid?: string; readonly resourceVersion?: string }): Promise<void>
+  remove(
+    resource: Resource,
+    name: ObjectName,
+    preconditions?: { readonly uid?: string; readonly resourceVersion?: string },
+  ): Promise<void>
 
   /** Records an event. Never fails and never waits: repeats are counted in one, and too many are dropped. */
   emit(event: ClusterEvent): void
@@ -93,7 +97,11 @@ export class ClusterError extends Error {
   /** Seconds to wait before trying again, where the server said so. */
   readonly retryAfterSeconds: number | undefined
 
-  constructor(code: ClusterErrorCode, message: string, options?: { readonly cause?: unknown; readonly retryAfterSeconds?: number | undefined }) {
+  constructor(
+    code: ClusterErrorCode,
+    message: string,
+    options?: { readonly cause?: unknown; readonly retryAfterSeconds?: number | undefined },
+  ) {
     super(message, options)
     this.code = code
     this.retryAfterSeconds = options?.retryAfterSeconds

@@ -1,0 +1,377 @@
+import { isDeepStrictEqual } from 'node:util'
+import { managerName } from '../api/names.ts'
+import { type KubeObject, nameKey, type ObjectMeta, type ObjectName, type Resource } from '../api/object.ts'
+import { admitBuiltIn, metadataSchema, withoutStringData } from './built-in.ts'
+import {
+  type Cluster,
+  ClusterError,
+  type ClusterEvent,
+  type Scope,
+  type Watch,
+  type WatchScope,
+  type WatchSink,
+} from './cluster.ts'
+import { applyFields, type MergeSchema, type Owners, replaceFields } from './fields.ts'
+import { deepFreeze } from './freeze.ts'
+import { type Change, MemoryWatch } from './memory-watch.ts'
+import { mainPart, plain, raiseGeneration, sameContent, statusPart, withMainPart, withStatusPart } from './parts.ts'
+import { checkName, describe, ownResources, resourceOf } from './resources.ts'
+import { inScope } from './scope.ts'
+
+export interface MemoryClusterOptions {
+  readonly now: () => Date
+  readonly newUid: () => string
+  /** Schemas and rules of custom kinds; a kind without one takes any content. */
+  readonly schemas?: readonly KindSchema[]
+  /** Every kind that is served. Default: those that Postern uses. */
+  readonly resources?: readonly Resource[]
+  /** Calls `deliver` soon: watches hear of a change then, and so after the writer does. Default: a microtask. */
+  readonly schedule?: (deliver: () => void) => void
+  /** Hears of a watch sink that threw. Default: nobody does. */
+  readonly onProblem?: (error: unknown) => void
+  /** How many different events are kept; older ones go. Default 1000. */
+  readonly eventLimit?: number
+}
+
+export interface KindSchema {
+  readonly apiVersion: string
+  readonly kind: string
+  /** Says how lists merge: of the whole object, with `spec` and `status` among its properties. */
+  readonly schema: MergeSchema
+  /**
+   * The object with defaults filled in and unknown fields dropped; throws where it is invalid, with a message that
+   * names object and field. `old` is what is stored now.
+   */
+  readonly admit: (object: KubeObject, old: KubeObject | undefined) => KubeObject
+}
+
+export interface RecordedEvent extends ClusterEvent {
+  readonly count: number
+  readonly lastTime: Date
+}
+
+/** Who wrote: Postern, or whoever puts manifests. */
+export type Writer = typeof managerName | 'user'
+
+interface Entry {
+  readonly resource: Resource
+  readonly object: KubeObject
+  /** A manager's fields of the status are an entry of their own. */
+  readonly owners: Owners
+}
+
+/**
+ * The API server in memory, for one process. Resource versions, field ownership, generation, preconditions, status
+ * apart, finalizers and the removal of what has lost its owners are as in the real one. Namespaces need not exist.
+ */
+export class MemoryCluster implements Cluster {
+  private readonly options: MemoryClusterOptions
+  private readonly resources: readonly Resource[]
+  private readonly schedule: (deliver: () => void) => void
+  private readonly entries = new Map<string, Entry>()
+  private readonly liveUids = new Set<string>()
+  /** Keys of entries by the uid of an owner. */
+  private readonly dependants = new Map<string, Set<string>>()
+  private readonly watches = new Set<MemoryWatch>()
+  private readonly recorded = new Map<string, RecordedEvent>()
+  private version = 0
+
+  constructor(options: MemoryClusterOptions) {
+    this.options = options
+    this.resources = options.resources ?? ownResources
+    this.schedule = options.schedule ?? queueMicrotask
+  }
+
+  async get(resource: Resource, name: ObjectName): Promise<KubeObject | undefined> {
+    checkName(resource, name)
+    return this.entries.get(entryKey(resource, name))?.object
+  }
+
+  async *list(resource: Resource, scope: Scope = {}): AsyncIterable<KubeObject> {
+    yield* this.inOrder(resource, scope)
+  }
+
+  watch(resource: Resource, scope: WatchScope, sink: WatchSink): Watch {
+    const watch: MemoryWatch = new MemoryWatch(resource, scope, sink, {
+      schedule: this.schedule,
+      onProblem: this.options.onProblem ?? (() => {}),
+      stopped: () => this.watches.delete(watch),
+    })
+    this.watches.add(watch)
+    watch.begin(this.inOrder(resource, scope))
+    return watch
+  }
+
+  async create(object: KubeObject): Promise<KubeObject> {
+    const resource = resourceOf(this.resources, object)
+    if (this.entries.has(entryKey(resource, object.metadata))) {
+      throw new ClusterError('AlreadyExists', `${describe(object.kind, object.metadata)} already exists`)
+    }
+    return this.applyAs(managerName, object)
+  }
+
+  async apply(object: KubeObject): Promise<KubeObject> {
+    return this.applyAs(managerName, object)
+  }
+
+  async applyStatus(object: KubeObject): Promise<KubeObject> {
+    return this.applyStatusAs(managerName, object)
+  }
+
+  async remove(
+    resource: Resource,
+    name: ObjectName,
+    preconditions: { readonly uid?: string; readonly resourceVersion?: string } = {},
+  ): Promise<void> {
+    checkName(resource, name)
+    const entry = this.entries.get(entryKey(resource, name))
+    if (entry === undefined) throw notFound(resource.kind, name)
+    checkPreconditions(entry.object, { kind: resource.kind, metadata: { ...name, ...preconditions } })
+    const { object } = entry
+    if (!object.metadata.finalizers?.length) return this.drop(entry)
+    if (object.metadata.deletionTimestamp !== undefined) return
+    const metadata = { ...object.metadata, deletionTimestamp: this.timestamp() }
+    this.store({ ...entry, object: raiseGeneration({ ...object, metadata }) }, entry)
+  }
+
+  emit(event: ClusterEvent): void {
+    const { regarding, type, reason, action, note } = event
+    const key = JSON.stringify([regarding.kind, nameKey(regarding.metadata), type, reason, action, note])
+    const count = (this.recorded.get(key)?.count ?? 0) + 1
+    this.recorded.delete(key)
+    this.recorded.set(key, { ...event, count, lastTime: this.options.now() })
+    const limit = this.options.eventLimit ?? 1000
+    for (const oldest of this.recorded.keys()) {
+      if (this.recorded.size <= limit) break
+      this.recorded.delete(oldest)
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const watch of this.watches) await watch.stop()
+  }
+
+  /** Server-side apply as the user: creates the object, or changes the user's part of it. */
+  async put(object: KubeObject): Promise<KubeObject> {
+    return this.applyAs('user', object)
+  }
+
+  /** As `kubectl replace`: whatever the object does not say goes, save its status. */
+  async replace(object: KubeObject): Promise<KubeObject> {
+    const { resource, entry } = this.existing(object)
+    checkPreconditions(entry.object, object)
+    const wanted = mainPart(plain(withoutStringData(object)))
+    const { owners } = replaceFields('user', mainPart(entry.object), wanted, this.schemaOf(resource), entry.owners)
+    return this.commit({ resource, object: withMainPart(entry.object, wanted), owners }, entry)
+  }
+
+  /** Removes an object as the user would, without preconditions. */
+  async delete(resource: Resource, name: ObjectName): Promise<void> {
+    await this.remove(resource, name)
+  }
+
+  /**
+   * Takes in an object as it was stored before: uid, creation, generation and status stay, and it belongs to `writer`,
+   * its status to Postern. Fails with AlreadyExists where the name is taken. Nothing is removed for the lack of an
+   * owner until `collectGarbage` or a write asks for it, for the owner may be restored later.
+   */
+  async restore(object: KubeObject, writer: Writer): Promise<KubeObject> {
+    const resource = resourceOf(this.resources, object)
+    if (this.entries.has(entryKey(resource, object.metadata))) {
+      throw new ClusterError('AlreadyExists', `${describe(object.kind, object.metadata)} already exists`)
+    }
+    const kept = plain(withoutStringData(object))
+    const metadata = {
+      ...kept.metadata,
+      uid: kept.metadata.uid ?? this.options.newUid(),
+      creationTimestamp: kept.metadata.creationTimestamp ?? this.timestamp(),
+    }
+    const schema = this.schemaOf(resource)
+    const { owners: main } = replaceFields(writer, {}, mainPart(kept), schema, new Map())
+    const { owners } = replaceFields(statusOwner(managerName), {}, statusPart(kept), schema, main)
+    return this.store({ resource, object: { ...kept, metadata }, owners }, undefined)
+  }
+
+  /** Removes every object that has owners, none of which exists, as the garbage collector does. */
+  collectGarbage(): void {
+    for (const uid of this.dependants.keys()) if (!this.liveUids.has(uid)) this.collectDependantsOf(uid)
+  }
+
+  /** The events recorded so far, the one that happened last at the end. */
+  events(): readonly RecordedEvent[] {
+    return [...this.recorded.values()]
+  }
+
+  private applyAs(manager: Writer, object: KubeObject): KubeObject {
+    const resource = resourceOf(this.resources, object)
+    const entry = this.entries.get(entryKey(resource, object.metadata))
+    checkPreconditions(entry?.object, object)
+    const applied = plain(withoutStringData(object))
+    const live = entry?.object ?? this.newObject(applied)
+    const { value, owners } = applyFields(
+      manager,
+      mainPart(live),
+      mainPart(applied),
+      this.schemaOf(resource),
+      entry?.owners ?? new Map(),
+    )
+    return this.commit({ resource, object: withMainPart(live, value), owners }, entry)
+  }
+
+  private applyStatusAs(manager: Writer, object: KubeObject): KubeObject {
+    const { resource, entry } = this.existing(object)
+    checkPreconditions(entry.object, object)
+    const { value, owners } = applyFields(
+      statusOwner(manager),
+      statusPart(entry.object),
+      statusPart(plain(object)),
+      this.schemaOf(resource),
+      entry.owners,
+    )
+    return this.commit({ resource, object: withStatusPart(entry.object, value), owners }, entry)
+  }
+
+  /** Admits a new state of an object and stores it, unless nothing has changed. */
+  private commit(wanted: Entry, entry: Entry | undefined): KubeObject {
+    const { resource, owners } = wanted
+    const old = entry?.object
+    const admitted = this.admit(resource, wanted.object, old)
+    const object = old === undefined || sameContent(old, admitted) ? admitted : raiseGeneration(admitted)
+    if (entry !== undefined && isDeepStrictEqual(old, object) && isDeepStrictEqual(entry.owners, owners))
+      return entry.object
+    const { finalizers, deletionTimestamp } = object.metadata
+    if (entry !== undefined && deletionTimestamp !== undefined && !finalizers?.length) {
+      this.drop(entry)
+      return object
+    }
+    const stored = this.store({ resource, object, owners }, entry)
+    if (stored.metadata.ownerReferences?.every(({ uid }) => !this.liveUids.has(uid))) this.collectGarbage()
+    return stored
+  }
+
+  private admit(resource: Resource, object: KubeObject, old: KubeObject | undefined): KubeObject {
+    const admit = this.schemaFor(resource)?.admit ?? admitBuiltIn
+    try {
+      return plain(admit(deepFreeze(plain(object)), old))
+    } catch (error) {
+      if (error instanceof ClusterError) throw error
+      throw new ClusterError('Invalid', error instanceof Error ? error.message : String(error), { cause: error })
+    }
+  }
+
+  private store(entry: Entry, old: Entry | undefined): KubeObject {
+    const { resource } = entry
+    this.version = Math.max(this.version, Number(entry.object.metadata.resourceVersion ?? 0)) + 1
+    const metadata = { ...entry.object.metadata, resourceVersion: String(this.version) }
+    const object = deepFreeze(plain({ ...entry.object, metadata }))
+    const key = entryKey(resource, metadata)
+    this.forgetOwners(key, old)
+    this.entries.set(key, { ...entry, object })
+    this.liveUids.add(metadata.uid!)
+    for (const { uid } of metadata.ownerReferences ?? []) {
+      this.dependants.set(uid, (this.dependants.get(uid) ?? new Set()).add(key))
+    }
+    this.tell({ resource, before: old?.object, after: object })
+    return object
+  }
+
+  private drop(entry: Entry): void {
+    const { resource, object } = entry
+    const key = entryKey(resource, object.metadata)
+    this.version += 1
+    this.entries.delete(key)
+    this.liveUids.delete(object.metadata.uid!)
+    this.forgetOwners(key, entry)
+    this.tell({ resource, before: object, after: undefined })
+    this.collectDependantsOf(object.metadata.uid!)
+  }
+
+  private collectDependantsOf(uid: string): void {
+    for (const key of this.dependants.get(uid) ?? []) {
+      const entry = this.entries.get(key)
+      if (entry === undefined) continue
+      const { object } = entry
+      const ownerReferences = object.metadata.ownerReferences!.filter((owner) => this.liveUids.has(owner.uid))
+      if (ownerReferences.length === 0) this.drop(entry)
+      else this.store({ ...entry, object: { ...object, metadata: { ...object.metadata, ownerReferences } } }, entry)
+    }
+  }
+
+  private forgetOwners(key: string, entry: Entry | undefined): void {
+    for (const { uid } of entry?.object.metadata.ownerReferences ?? []) {
+      const keys = this.dependants.get(uid)
+      keys?.delete(key)
+      if (keys?.size === 0) this.dependants.delete(uid)
+    }
+  }
+
+  private tell(change: Change): void {
+    for (const watch of this.watches) watch.tell(change)
+  }
+
+  private inOrder(resource: Resource, scope: Scope): KubeObject[] {
+    const objects = [...this.entries.values()]
+      .filter((entry) => isSame(entry.resource, resource) && inScope(entry.object, scope))
+      .map(({ object }) => object)
+    return objects.sort((a, b) => (nameKey(a.metadata) < nameKey(b.metadata) ? -1 : 1))
+  }
+
+  private existing(object: KubeObject): { readonly resource: Resource; readonly entry: Entry } {
+    const resource = resourceOf(this.resources, object)
+    const entry = this.entries.get(entryKey(resource, object.metadata))
+    if (entry === undefined) throw notFound(object.kind, object.metadata)
+    return { resource, entry }
+  }
+
+  private newObject({ apiVersion, kind, metadata: asked }: KubeObject): KubeObject {
+    const { namespace, name } = asked
+    if (name.length > 253 || !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(name)) {
+      throw new ClusterError('Invalid', `${describe(kind, asked)}: metadata.name: must be a DNS name`)
+    }
+    const identity = { name, ...(namespace !== undefined && { namespace }) }
+    const metadata = { ...identity, uid: this.options.newUid(), creationTimestamp: this.timestamp() }
+    return { apiVersion, kind, metadata: hasGeneration(apiVersion) ? { ...metadata, generation: 1 } : metadata }
+  }
+
+  private timestamp(): string {
+    return this.options
+      .now()
+      .toISOString()
+      .replace(/\.\d+Z$/, 'Z')
+  }
+
+  private schemaFor({ apiVersion, kind }: Resource): KindSchema | undefined {
+    return this.options.schemas?.find((schema) => schema.kind === kind && schema.apiVersion === apiVersion)
+  }
+
+  private schemaOf(resource: Resource): MergeSchema {
+    const schema = this.schemaFor(resource)?.schema ?? {}
+    return { ...schema, properties: { ...schema.properties, metadata: metadataSchema } }
+  }
+}
+
+const entryKey = ({ apiVersion, kind }: Resource, name: ObjectName): string => `${apiVersion} ${kind} ${nameKey(name)}`
+
+const isSame = (a: Resource, b: Resource): boolean => a.kind === b.kind && a.apiVersion === b.apiVersion
+
+const statusOwner = (manager: Writer): string => `${manager} status`
+
+/** The core group's kinds that Postern reads have none. */
+const hasGeneration = (apiVersion: string): boolean => apiVersion !== 'v1'
+
+const notFound = (kind: string, name: ObjectName): ClusterError =>
+  new ClusterError('NotFound', `${describe(kind, name)} not found`)
+
+const checkPreconditions = (
+  live: KubeObject | undefined,
+  { kind, metadata }: { readonly kind: string; readonly metadata: ObjectMeta },
+): void => {
+  const { uid, resourceVersion } = metadata
+  const conflict = (problem: string) => new ClusterError('Conflict', `${describe(kind, metadata)}: ${problem}`)
+  if (uid !== undefined && live?.metadata.uid !== uid) {
+    throw conflict(live === undefined ? 'it was deleted' : 'it was deleted and made again')
+  }
+  if (resourceVersion !== undefined && live?.metadata.resourceVersion !== resourceVersion) {
+    throw conflict(live === undefined ? 'it was deleted' : 'it has changed')
+  }
+}

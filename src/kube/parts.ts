@@ -1,0 +1,46 @@
+/** The parts of an object that are written apart: what users and Postern say, the status, and what the server says. */
+
+import { isDeepStrictEqual } from 'node:util'
+import type { KubeObject, ObjectMeta } from '../api/object.ts'
+
+/** A copy as it would arrive in JSON, without fields that are undefined. */
+export const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T
+
+/** Everything but the status and what the server alone decides. */
+export const mainPart = (object: KubeObject): object => {
+  const content = contentOf(object)
+  const metadata = Object.fromEntries(Object.entries(object.metadata).filter(([name]) => said.has(name)))
+  return Object.keys(metadata).length === 0 ? content : { ...content, metadata }
+}
+
+export const withMainPart = (object: KubeObject, main: unknown): KubeObject => {
+  const { apiVersion, kind, metadata, status } = object
+  const system = Object.fromEntries(Object.entries(metadata).filter(([name]) => !said.has(name)))
+  const { metadata: ours, ...content } = main as { readonly metadata?: Partial<ObjectMeta> }
+  const whole = { apiVersion, kind, metadata: { ...system, ...ours } as ObjectMeta, ...content }
+  return status === undefined ? whole : { ...whole, status }
+}
+
+export const statusPart = ({ status }: KubeObject): object => (status === undefined ? {} : { status })
+
+export const withStatusPart = (object: KubeObject, part: unknown): KubeObject => {
+  const { status, ...rest } = object
+  return { ...rest, ...(part as { readonly status?: typeof status }) }
+}
+
+/** Whether nothing differs but metadata and status: then the generation stays. */
+export const sameContent = (before: KubeObject, after: KubeObject): boolean =>
+  isDeepStrictEqual(contentOf(before), contentOf(after))
+
+export const raiseGeneration = (object: KubeObject): KubeObject => {
+  const { generation, ...metadata } = object.metadata
+  return generation === undefined ? object : { ...object, metadata: { ...metadata, generation: generation + 1 } }
+}
+
+/** What clients say in an object's metadata; the rest is the server's. */
+const said = new Set(['labels', 'annotations', 'ownerReferences', 'finalizers'])
+
+const notContent = new Set(['apiVersion', 'kind', 'metadata', 'status'])
+
+const contentOf = (object: KubeObject): object =>
+  Object.fromEntries(Object.entries(object).filter(([name]) => !notContent.has(name)))
