@@ -138,7 +138,6 @@ export const apiKeySpecSchema = {
     displayName: {
       type: 'string',
       maxLength: 128,
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
       pattern: /^[^\x00-\x1f\x7f-\x9f]*$/.source,
       description: 'Free text for people; may change at any time.',
     },

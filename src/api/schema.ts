@@ -161,16 +161,19 @@ function problemOf(error: ErrorObject): Problem {
   const path = error.instancePath
     .replace(/\/(\d+)(?=\/|$)/g, '[$1]')
     .replace(/\/([^/]+)/g, (_, name: string) => `.${unescapePointer(name)}`)
-  const params = error.params as Record<string, unknown>
+  const params = error.params as Readonly<Record<string, string>>
   switch (error.keyword) {
     case 'additionalProperties':
-      return { path: `${path}.${params['additionalProperty']}`, message: 'is not a known field' }
+      return { path: `${path}.${params.additionalProperty}`, message: 'is not a known field' }
     case 'required':
-      return { path: `${path}.${params['missingProperty']}`, message: 'is required' }
+      return { path: `${path}.${params.missingProperty}`, message: 'is required' }
     case 'enum':
-      return { path, message: `must be one of ${(params['allowedValues'] as unknown[]).join(', ')}` }
+      return {
+        path,
+        message: `must be one of ${(error.params as { allowedValues: readonly unknown[] }).allowedValues.join(', ')}`,
+      }
     case 'rules':
-      return { path: path + params['fieldPath'], message: error.message ?? 'is invalid' }
+      return { path: path + params.fieldPath, message: error.message ?? 'is invalid' }
     default:
       return { path, message: error.message ?? 'is invalid' }
   }

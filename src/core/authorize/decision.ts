@@ -45,6 +45,8 @@ export interface KeyEntry {
 
 export interface Allowed {
   readonly allow: true
+  /** What was asked: asking again tells whether an exchange may still go on. */
+  readonly facts: RequestFacts
   /** Undefined where the path is public. */
   readonly key: KeyEntry | undefined
   /** Undefined where the path is public. */
@@ -70,3 +72,10 @@ export interface Refused {
 }
 
 export type Decision = Allowed | Refused
+
+/** Decisions by whatever verification set is loaded at the moment. */
+export interface Authorizer {
+  decide(facts: RequestFacts): Decision
+  /** Whether an exchange that was allowed may go on. */
+  stillAllowed(allowed: Allowed): boolean
+}

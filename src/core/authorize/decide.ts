@@ -1,0 +1,183 @@
+import { isInRange } from '../address.ts'
+import { hostMatches, parseHost } from '../host.ts'
+import { digestOf, hasKeyPrefix, isKeyText, parseKey } from '../key.ts'
+import { readTarget } from '../path.ts'
+import { findClient } from './client-address.ts'
+import { findCredential } from './credential.ts'
+import type { Decision, RefusalReason, Refused, RequestFacts } from './decision.ts'
+import { type FieldClass, fieldClassifier } from './fields.ts'
+import { forward } from './forward.ts'
+import { Inquiry } from './inquiry.ts'
+import type { FoundKey, VerificationSet } from './set.ts'
+
+/**
+ * May this request pass? `set` is undefined as long as none was loaded; `now` is in Unix seconds. Nothing here waits, and
+ * every refusal is an answer.
+ */
+export function decide(set: VerificationSet | undefined, facts: RequestFacts, now: number): Decision {
+  const inquiry = new Inquiry(facts, set, now)
+  for (const check of checks) {
+    const decision = check(inquiry)
+    if (decision) return decision
+  }
+  return forward(inquiry)
+}
+
+/** In this order: the first that objects gives the reason. */
+const checks: readonly ((inquiry: Inquiry) => Decision | undefined)[] = [
+  requestIsWellFormed,
+  setIsLoaded,
+  hostIsOurs,
+  pathIsOpen,
+  keyIsPresented,
+  keyIsWellFormed,
+  keyIsKnown,
+  keyIsLive,
+  addressIsAllowed,
+  interfaceIsGranted,
+]
+
+const methodToken = /^[A-Z](?:[A-Z_-]*[A-Z])?$/
+/** For requests that come before any set: they are refused either way, and malformed ones as such. */
+const withoutPolicy = fieldClassifier({ credentials: [], identityHeaders: [] })
+
+function requestIsWellFormed(inquiry: Inquiry): Decision | undefined {
+  const { facts, set } = inquiry
+  if (facts.method === 'CONNECT' || facts.method === 'TRACE')
+    return { allow: false, reason: 'RequestMalformed', status: 405 }
+  if (!methodToken.test(facts.method)) return refuse('RequestMalformed')
+
+  const classify = set?.guard.classify ?? withoutPolicy
+  let host: string | undefined
+  for (let index = 0; index < facts.fields.length; index += 2) {
+    const kind = classify(facts.fields[index]!)
+    if (kind === 'host') {
+      if (host !== undefined) return refuse('RequestMalformed')
+      host = facts.fields[index + 1]!
+    } else if (kind === 'connection') {
+      const nominated = readConnection(facts.fields[index + 1]!, classify)
+      if (!nominated) return refuse('RequestMalformed')
+      if (nominated.length > 0) inquiry.nominated = [...(inquiry.nominated ?? []), ...nominated]
+    }
+  }
+  const name = host === undefined ? undefined : parseHost(host)
+  if (name === undefined) return refuse('RequestMalformed')
+  inquiry.host = name
+
+  const origin = originForm(facts.target, host!)
+  const target = origin === undefined ? 'char' : readTarget(origin)
+  if (typeof target === 'string') return refuse('RequestMalformed')
+  inquiry.target = target
+  return undefined
+}
+
+function setIsLoaded(inquiry: Inquiry): Decision | undefined {
+  if (!inquiry.set) return refuse('PolicyUnavailable')
+  inquiry.guard = inquiry.set.guard
+  return undefined
+}
+
+function hostIsOurs({ guard, host }: Inquiry): Decision | undefined {
+  return hostMatches(guard.hosts, host) ? undefined : refuse('HostUnknown')
+}
+
+function pathIsOpen(inquiry: Inquiry): Decision | undefined {
+  inquiry.route = inquiry.guard.route(inquiry.facts.method, inquiry.target.path)
+  if (inquiry.route.denied) return refuse('PathDenied')
+  return inquiry.route.public ? forward(inquiry) : undefined
+}
+
+function keyIsPresented(inquiry: Inquiry): Decision | undefined {
+  const { guard, facts, target } = inquiry
+  const presented = findCredential(guard.places, facts.fields, target.query, guard.classify, guard.document.keyPrefix)
+  if (presented.place === 'none') return refuse('KeyMissing')
+  if (presented.place === 'several') return { allow: false, reason: 'KeyAmbiguous', credentialPresented: true }
+  inquiry.place = presented.place
+  inquiry.candidates = presented.candidates
+  return undefined
+}
+
+function keyIsWellFormed(inquiry: Inquiry): Decision | undefined {
+  const { keyPrefix } = inquiry.guard.document
+  inquiry.candidates = inquiry.candidates.filter(
+    ({ key }) => isKeyText(key) && (!hasKeyPrefix(key, keyPrefix) || parseKey(key, keyPrefix)),
+  )
+  return inquiry.candidates.length > 0 ? undefined : { allow: false, reason: 'KeyMalformed', credentialPresented: true }
+}
+
+function keyIsKnown(inquiry: Inquiry): Decision | undefined {
+  for (const { key, keyId } of inquiry.candidates) {
+    const found = inquiry.set!.find(digestOf(key))
+    if (
+      !found ||
+      (keyId !== undefined && keyId !== found.keyId && keyId !== parseKey(key, inquiry.guard.document.keyPrefix)?.keyId)
+    )
+      continue
+    inquiry.key = found
+    return inquiry.guard.document.suspended ? refuse('PolicySuspended', found) : undefined
+  }
+  return { allow: false, reason: 'KeyUnknown', credentialPresented: true }
+}
+
+function keyIsLive({ key, now }: Inquiry): Decision | undefined {
+  if (!key!.enabled) return refuse('KeyDisabled', key)
+  if (key!.notAfter !== 0 && now >= key!.notAfter) return refuse('KeyExpired', key)
+  if (now < key!.notBefore) return refuse('KeyNotYetValid', key)
+  return undefined
+}
+
+function addressIsAllowed({ key, guard, facts }: Inquiry): Decision | undefined {
+  const { addresses } = key!.grant
+  if (addresses.length === 0) return undefined
+  const client = findClient(guard.clientAddress, facts, guard.classify)
+  if (!client) return refuse('AddressUnknown', key)
+  return addresses.some((range) => isInRange(client.address, range)) ? undefined : refuse('AddressNotAllowed', key)
+}
+
+function interfaceIsGranted(inquiry: Inquiry): Decision | undefined {
+  const { route, key, guard } = inquiry
+  if (route.interfaces.length === 0) return refuse('InterfaceUnknown', key)
+  const granted = route.interfaces.find((index) => key!.grant.interfaces.has(index))
+  if (granted === undefined) return refuse('InterfaceNotAllowed', key)
+  inquiry.interface = guard.document.interfaces[granted]!.name
+  return undefined
+}
+
+const refuse = (reason: RefusalReason, key?: FoundKey): Refused =>
+  key ? { allow: false, reason, key, credentialPresented: true } : { allow: false, reason }
+
+const fieldName = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const connectionOptions = new Set([
+  'close',
+  'keep-alive',
+  'upgrade',
+  'te',
+  'trailer',
+  'http2-settings',
+  'keep-alive',
+  'proxy-connection',
+])
+
+/**
+ * The fields that a Connection field names, to be removed here. Undefined where it names one that others rely on: whoever
+ * asks for an identity or a framing field to be taken away means no good (RFC 9110 §7.6.1).
+ */
+function readConnection(value: string, classify: (name: string) => FieldClass): string[] | undefined {
+  if (value === 'close' || value === 'keep-alive') return []
+  const nominated: string[] = []
+  for (const part of value.split(',')) {
+    const option = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()
+    if (option === '' || connectionOptions.has(option)) continue
+    if (!fieldName.test(option) || classify(option) !== 'pass') return undefined
+    nominated.push(option)
+  }
+  return nominated
+}
+
+/** Takes scheme and authority off a target in absolute-form; the authority must be that of the Host field (RFC 9112 §3.2.2). */
+function originForm(target: string, host: string): string | undefined {
+  if (target.charCodeAt(0) === 0x2f) return target
+  const match = /^https?:\/\/([^/?#]*)([/?]?.*)$/is.exec(target)
+  if (!match || match[1]!.toLowerCase() !== host.toLowerCase()) return undefined
+  return match[2]!.startsWith('/') ? match[2]! : `/${match[2]}`
+}

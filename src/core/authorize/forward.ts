@@ -1,0 +1,74 @@
+import type { IdentityHeader } from '../../api/access-policy.ts'
+import { digestOf, hasKeyPrefix } from '../key.ts'
+import { type Client, findClient, peerIsTrusted } from './client-address.ts'
+import { findCredential, withoutQueryCredential } from './credential.ts'
+import type { Allowed, KeyEntry } from './decision.ts'
+import type { Inquiry } from './inquiry.ts'
+
+/** What the application receives of a request that may pass. With no key found, the request is public. */
+export function forward(inquiry: Inquiry): Allowed {
+  const { facts, guard, key, target } = inquiry
+  const { forwardCredential } = guard.document
+  const believesProxy = peerIsTrusted(guard.clientAddress, facts.peer)
+  let lines = ''
+  for (let index = 0; index < facts.fields.length; index += 2) {
+    const name = facts.fields[index]!
+    switch (guard.classify(name)) {
+      case 'pass':
+        if (inquiry.nominated?.includes(name.toLowerCase())) continue
+        break
+      case 'host':
+        break
+      case 'credential':
+        if (!forwardCredential) continue
+        break
+      case 'authorization':
+        if (!forwardCredential && holdsKey(inquiry, facts.fields[index + 1]!)) continue
+        break
+      case 'from-proxy':
+        if (!believesProxy) continue
+        break
+      default:
+        continue
+    }
+    lines += `${name}: ${facts.fields[index + 1]}\r\n`
+  }
+  if (key) for (const header of guard.document.identityHeaders) lines += identityLine(header, key, inquiry.interface!)
+  const client = findClient(guard.clientAddress, facts, guard.classify)
+  if (client) lines += forwardedForLine(client)
+  return {
+    allow: true,
+    facts,
+    key,
+    interface: inquiry.interface,
+    target: target.path + (forwardCredential ? target.query : withoutQueryCredential(guard.places, target.query)),
+    fieldLines: lines,
+  }
+}
+
+const forwardedForLine = ({ text }: Client): string => `X-Forwarded-For: ${text}\r\n`
+
+/** Whether an Authorization field carries the key, rather than something that the application wants for itself. */
+function holdsKey({ place, guard, set }: Inquiry, value: string): boolean {
+  if (place === 'authorization') return true
+  // A public path: nothing was looked at, but a key that came along is still none of the application's business.
+  const { keyPrefix } = guard.document
+  const presented = findCredential(guard.places, ['authorization', value], '', guard.classify, keyPrefix)
+  if (presented.place !== 'authorization') return false
+  return presented.candidates.some(({ key }) => hasKeyPrefix(key, keyPrefix) || set!.find(digestOf(key)) !== undefined)
+}
+
+function identityLine({ name, value }: IdentityHeader, key: KeyEntry, interfaceName: string): string {
+  switch (value) {
+    case 'KeyId':
+      return `${name}: ${key.keyId}\r\n`
+    case 'KeyName':
+      return `${name}: ${key.name}\r\n`
+    case 'KeyNamespace':
+      return `${name}: ${key.namespace}\r\n`
+    case 'Roles':
+      return `${name}: ${key.roles.join(',')}\r\n`
+    case 'Interface':
+      return `${name}: ${interfaceName}\r\n`
+  }
+}
