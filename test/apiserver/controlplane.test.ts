@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { get } from 'node:https'
-import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { ControlPlane } from '../controlplane/access.ts'
 import { type OwnControlPlane, startControlPlane } from '../controlplane/start.ts'
 import { useControlPlane } from '../controlplane/use.ts'
+import { eventually } from '../support/wait.ts'
 
 const plane = await useControlPlane()
 
@@ -68,7 +68,7 @@ describe('the shared control plane', () => {
 
     const binding = ['create', 'rolebinding', 'reader', '--clusterrole=view', `--serviceaccount=${namespace}:reader`]
     await plane.kubectl([...binding, '--namespace', namespace])
-    await until(async () => (await plane.kubectl(read, { kubeconfig })).code === 0)
+    await eventually('the grant', async () => (await plane.kubectl(read, { kubeconfig })).code === 0)
     const secrets = await plane.kubectl(['get', 'secrets', '--namespace', namespace], { kubeconfig })
     expect(secrets.stderr).toContain('forbidden')
   })
@@ -80,11 +80,15 @@ describe('the shared control plane', () => {
     expect(userInfo).toMatchObject({ username: 'jane/ops', groups: expect.arrayContaining(['team:a', 'team:b']) })
   })
 
-  test('answers nobody without credentials, except about its health', async () => {
-    expect(await statusWithoutCredentials('/readyz')).toBe(200)
-    expect(await statusWithoutCredentials('/version')).toBe(401)
-    expect(await statusWithoutCredentials('/api/v1/namespaces')).toBe(401)
-  })
+  // Of a cluster that is not ours we cannot say.
+  test.skipIf(plane.servingCertificate === undefined)(
+    'answers nobody without credentials, except about its health',
+    async () => {
+      expect(await statusWithoutCredentials('/readyz')).toBe(200)
+      expect(await statusWithoutCredentials('/version')).toBe(401)
+      expect(await statusWithoutCredentials('/api/v1/namespaces')).toBe(401)
+    },
+  )
 
   test('removes what an object owned when the object is deleted', async () => {
     const namespace = await plane.createNamespace()
@@ -95,7 +99,7 @@ describe('the shared control plane', () => {
     await applied(plane, namespace, configMap('free', { key: 'here' }))
 
     await plane.kubectl(['delete', 'configmap', 'owner', '--namespace', namespace])
-    await until(async () => (await keyOf(plane, namespace, 'owned')) === '')
+    await eventually('the removal', async () => (await keyOf(plane, namespace, 'owned')) === '')
     expect(await keyOf(plane, namespace, 'free')).toBe('here')
   })
 })
@@ -134,11 +138,3 @@ const statusWithoutCredentials = (path: string): Promise<number | undefined> =>
     })
     asked.on('error', reject)
   })
-
-async function until(holds: () => Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error('did not come true within 20 s')
-    await delay(100)
-  }
-}
