@@ -1,9 +1,12 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { get } from 'node:https'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { ControlPlane } from '../controlplane/access.ts'
 import { type OwnControlPlane, startControlPlane } from '../controlplane/start.ts'
 import { useControlPlane } from '../controlplane/use.ts'
+import { configMapsIn, mountConfigMaps } from '../support/kubelet.ts'
 import { eventually } from '../support/wait.ts'
 
 const plane = await useControlPlane()
@@ -102,6 +105,29 @@ describe('the shared control plane', () => {
     await eventually('the removal', async () => (await keyOf(plane, namespace, 'owned')) === '')
     expect(await keyOf(plane, namespace, 'free')).toBe('here')
   })
+})
+
+test('a mounted volume follows the ConfigMaps of the API server', async () => {
+  const namespace = await plane.createNamespace()
+  const directory = mkdtempSync(join(tmpdir(), 'postern-volume-'))
+  const volume = await mountConfigMaps({ read: configMapsIn(plane, namespace), names: ['a', 'b'], directory })
+  const fileIs = (name: string, text: string) => () => readFileSync(join(directory, name), 'utf8') === text
+  try {
+    await applied(plane, namespace, configMap('a', { one: '1' }))
+    await applied(plane, namespace, configMap('b', { two: '1' }))
+    expect(await volume.sync()).toBe(true)
+    expect(fileIs('one', '1')() && fileIs('two', '1')()).toBe(true)
+
+    volume.follow(20)
+    await applied(plane, namespace, configMap('a', { one: '2' }))
+    await eventually('the new text', fileIs('one', '2'))
+    await plane.kubectl(['delete', 'configmap', 'b', '--namespace', namespace])
+    await eventually('the removal', () => !existsSync(join(directory, 'two')))
+    expect(volume.lastError()).toBeUndefined()
+  } finally {
+    await volume.unmount()
+    rmSync(directory, { recursive: true })
+  }
 })
 
 describe('a control plane of its own', () => {
