@@ -44,6 +44,7 @@ describe('request heads', () => {
     [`PUT / HTTP/1.1\r\n${host}Content-Length: 007\r\n\r\n`, { bodyLength: 7 }],
     [`PUT / HTTP/1.1\r\n${host}Expect: 100-Continue\r\nContent-Length: 1\r\n\r\n`, { expectsContinue: true }],
     [`PUT / HTTP/1.0\r\n${host}Expect: 100-continue\r\nContent-Length: 1\r\n\r\n`, { expectsContinue: false }],
+    [`GET HTTP://API.example.test/a HTTP/1.1\r\n${host}\r\n`, { target: 'HTTP://API.example.test/a' }],
     [`GET //a HTTP/1.1\r\nHost: [::1]:80\r\n\r\n`, { target: '//a' }],
     [
       `GET / HTTP/1.1\r\nHost: a_b.example:65535\r\nX: caf\xc3\xa9\r\n\r\n`,
@@ -57,7 +58,10 @@ describe('request heads', () => {
   test.each<[number, string, string]>([
     [400, 'a request line without version', `GET /\r\n\r\n`],
     [400, 'the asterisk', `OPTIONS * HTTP/1.1\r\n${host}\r\n`],
-    [400, 'the absolute form', `GET http://api.example.test/ HTTP/1.1\r\n${host}\r\n`],
+    [400, 'a URL of another host', `GET http://b/ HTTP/1.1\r\n${host}\r\n`],
+    [400, 'a URL with userinfo', `GET http://a@api.example.test/ HTTP/1.1\r\n${host}\r\n`],
+    [400, 'a URL without a path', `GET http://api.example.test HTTP/1.1\r\n${host}\r\n`],
+    [400, 'a URL of another scheme', `GET ws://api.example.test/ HTTP/1.1\r\n${host}\r\n`],
     [400, 'a target without a slash', `GET admin HTTP/1.1\r\n${host}\r\n`],
     [400, 'a query alone', `GET ?x=1 HTTP/1.1\r\n${host}\r\n`],
     [400, 'a space too many', `GET  / HTTP/1.1\r\n${host}\r\n`],
@@ -75,7 +79,7 @@ describe('request heads', () => {
     [400, 'a version of two digits', `GET / HTTP/1.10\r\n${host}\r\n`],
     [405, 'a method in lower case', `get / HTTP/1.1\r\n${host}\r\n`],
     [405, 'an unknown method', `POUET / HTTP/1.1\r\n${host}\r\n`],
-    [400, 'CONNECT to an authority', `CONNECT a:80 HTTP/1.1\r\n${host}\r\n`],
+    [405, 'CONNECT to an authority', `CONNECT a:80 HTTP/1.1\r\n${host}\r\n`],
     [405, 'CONNECT', `CONNECT / HTTP/1.1\r\n${host}\r\n`],
     [405, 'TRACE', `TRACE / HTTP/1.1\r\n${host}\r\n`],
     [405, 'a name of Object.prototype as method', `constructor / HTTP/1.1\r\n${host}\r\n`],
@@ -306,7 +310,7 @@ describe('heads in pieces', () => {
   }
 
   test('ends with the first empty line, and keeps what follows it', () => {
-    expect(gather([...'GET / HTTP/1.1\r\nA: b\r\n\r', '\nbody\x00'])).toEqual({
+    expect(gather(['GET / HTTP/1.1\r', '\nA: b\r\n', '\r', '\nbody\x00'])).toEqual({
       result: 'complete',
       text: 'GET / HTTP/1.1\r\nA: b\r\n\r\nbody\x00',
     })
@@ -335,41 +339,61 @@ describe('what this reader accepts, Node reads alike', () => {
 
   const line = mostly(
     [
-      ...[
-        'X-A: b',
-        'x-a:  c\t',
-        'Accept: */*',
-        'Cookie: a=b; c=d',
-        'X-Empty:',
-        'X-8: \xe9\xff',
-        'X-T: a\tb',
-        '__proto__: x',
-      ],
-      ...['Connection: keep-alive', 'Connection: Upgrade', 'Upgrade: websocket', 'Upgrade: h2c', 'TE: trailers'],
-      ...['Keep-Alive: x', 'Proxy-Connection: close', 'Expect: 100-continue', 'Trailer: X', 'HTTP2-Settings: AA'],
+      'X-A: b',
+      'x-a:  c\t',
+      'Accept: */*',
+      'Cookie: a=b; c=d',
+      'X-Empty:',
+      'X-8: \xe9\xff',
+      'X-T: a\tb',
+      '__proto__: x',
+      'Connection: keep-alive',
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Upgrade: h2c',
+      'TE: trailers',
+      'Keep-Alive: x',
+      'Proxy-Connection: close',
+      'Expect: 100-continue',
+      'Trailer: X',
+      'HTTP2-Settings: AA',
     ],
     [
-      ...[
-        'Connection: close',
-        'Expect: x',
-        'Content-Length: 5',
-        'Content-Length: 05',
-        'Content-Length: 5 5',
-        'Host: b',
-      ],
-      ...[
-        'Transfer-Encoding: chunked',
-        'Transfer-Encoding: xchunked',
-        'Transfer-Encoding: chunked,',
-        ' folded',
-        'X-A : b',
-      ],
-      ...['X\x0bA: b', 'X-A: \x0bb', 'X-A: b\r', ': b', 'X-A', 'X\xa0: b', 'X-A: b\nY: c', '(a): b'],
+      'Connection: close',
+      'Expect: x',
+      'Content-Length: 5',
+      'Content-Length: 05',
+      'Content-Length: 5 5',
+      'Host: b',
+      'Transfer-Encoding: chunked',
+      'Transfer-Encoding: xchunked',
+      'Transfer-Encoding: chunked,',
+      ' folded',
+      'X-A : b',
+      'X\x0bA: b',
+      'X-A: \x0bb',
+      'X-A: b\r',
+      ': b',
+      'X-A',
+      'X\xa0: b',
+      'X-A: b\nY: c',
+      '(a): b',
     ],
   )
   const target = mostly(
-    ['/', '/a/b?c=d', '/a%20b', '/?q=%00', '//a', '/a;b=c', '/{x}|"^`<>\\', '/a#b'],
-    ['*', 'http://api.example.test/a', 'a', 'https://b/', '?x', '/\xe9', '/a b', '', 'api:80', '/a\x00'],
+    [
+      '/',
+      '/a/b?c=d',
+      'http://api.example.test/a?b',
+      'https://[::1]:8/',
+      '/a%20b',
+      '/?q=%00',
+      '//a',
+      '/a;b=c',
+      '/{x}|"^`<>\\',
+      '/a#b',
+    ],
+    ['*', 'http://api.example.test', 'a', 'https://b/', '?x', '/\xe9', '/a b', '', 'api:80', '/a\x00'],
   )
   const method = mostly(methods, ['CONNECT', 'TRACE', 'PRI', 'get', 'GE', 'SOURCE', 'M-SEARCH', 'DESCRIBE', 'G\0T'])
   const version = mostly(
@@ -386,8 +410,14 @@ describe('what this reader accepts, Node reads alike', () => {
   const trailer = mostly(
     ['', '', 'X-A: b\r\n', 'Trailer: c\r\n', 'X:\r\n', 'Keep-Alive: x\r\n', 'Expect: 100-continue\r\n'],
     [
-      ...['Content-Length: 100\r\n', 'Transfer-Encoding: chunked\r\n', 'X : y\r\n', ' X: y\r\n'],
-      ...['Connection: close\r\n', 'Upgrade: x\r\n', 'Host: c\r\n', 'Proxy-Connection: close\r\n'],
+      'Content-Length: 100\r\n',
+      'Transfer-Encoding: chunked\r\n',
+      'X : y\r\n',
+      ' X: y\r\n',
+      'Connection: close\r\n',
+      'Upgrade: x\r\n',
+      'Host: c\r\n',
+      'Proxy-Connection: close\r\n',
     ],
   )
   const body = fc.oneof(

@@ -48,7 +48,7 @@ const hostGrammar = /^(?:[a-z0-9_][a-z0-9_.-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::\d
 const faults = {
   requestLine: new Fault(400, 'the request line is not well formed'),
   method: new Fault(405, 'the method is not served'),
-  form: new Fault(400, 'the request target does not start with a slash'),
+  form: new Fault(400, 'the request target is neither a path nor a URL of the host'),
   target: new Fault(414, 'the request target is too long'),
   version: new Fault(505, 'only HTTP/1.1 and HTTP/1.0 are spoken here'),
   fieldLine: new Fault(400, 'a field line is not well formed'),
@@ -82,8 +82,6 @@ export function readRequestHead(bytes: Buffer, start: number, end: number): Requ
 
   at += 1
   const targetStart = at
-  // Origin-form alone: the absolute form has a second authority that others may believe rather than Host.
-  if (at < end && bytes[at] !== slash) return faults.form
   while (at < end && isTarget[bytes[at]!] === 1) at += 1
   const targetEnd = at
   if (targetEnd - targetStart > maxTargetBytes) return faults.target
@@ -142,7 +140,7 @@ function interpret(
   minorVersion: 0 | 1,
 ): RequestHead | Fault {
   const { marks, count } = lines
-  const fields = new Array<string>(2 * count)
+  const fields: string[] = []
   let host: string | undefined
   let length: number | undefined
   let coding = false
@@ -154,8 +152,7 @@ function interpret(
     const nameStart = marks[mark]!
     const nameLength = marks[mark + 1]! - nameStart
     const value = text.slice(marks[mark + 2]! - start, marks[mark + 3]! - start)
-    fields[2 * line] = text.slice(nameStart - start, nameStart - start + nameLength)
-    fields[2 * line + 1] = value
+    fields.push(text.slice(nameStart - start, nameStart - start + nameLength), value)
 
     // Few names matter here, and no two of them are equally long.
     switch (nameLength) {
@@ -196,6 +193,7 @@ function interpret(
     }
   }
   if (host === undefined) return faults.host
+  if (target.charCodeAt(0) !== slash && !isAbsoluteForm(target, host)) return faults.form
   if (coding && (length !== undefined || minorVersion === 0)) return faults.framing
   return {
     method,
@@ -208,6 +206,11 @@ function interpret(
     asksForUpgrade,
     end: headEnd,
   }
+}
+
+/** Its authority must be that of Host: others may believe either. */
+function isAbsoluteForm(target: string, host: string): boolean {
+  return /^https?:\/\/([^/]*)\//i.exec(target)?.[1]?.toLowerCase() === host.toLowerCase()
 }
 
 /** Does a Connection value hold the option `close`? */
