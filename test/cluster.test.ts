@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto'
+import { describe, test } from 'vitest'
 import { nameKey } from '../src/api/object.ts'
 import { MemoryCluster } from '../src/kube/memory.ts'
 import { ownResources } from '../src/kube/resources.ts'
 import { clusterContract } from './cluster/contract.ts'
 import { gadgetSchema, gadgets } from './cluster/gadget.ts'
+import { realWorld } from './cluster/real-world.ts'
+import { whyNoControlPlane } from './controlplane/find.ts'
+import { useControlPlane } from './controlplane/use.ts'
 
 clusterContract('a cluster in memory', async () => {
   const cluster = new MemoryCluster({
@@ -26,3 +30,9 @@ clusterContract('a cluster in memory', async () => {
     collectsGarbage: true,
   }
 })
+
+const reason = whyNoControlPlane()
+if (reason === undefined) {
+  const plane = await useControlPlane()
+  clusterContract('a real API server', () => realWorld(plane))
+} else describe.skip(`a real API server: ${reason}`, () => test('is not there', () => {}))

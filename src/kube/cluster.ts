@@ -14,17 +14,20 @@ export interface Cluster {
   /** Keeps the sink up to date until stopped, whatever happens to connections and servers in between. */
   watch(resource: Resource, scope: WatchScope, sink: WatchSink): Watch
 
-  /** Fails with AlreadyExists where the name is taken. */
+  /** An apply that fails with AlreadyExists where the name is taken. */
   create(object: KubeObject): Promise<KubeObject>
 
   /**
    * Server-side apply as field manager `postern`, forced: the object's fields become ours, fields that we applied
-   * before and that are absent now go, fields of others stay. `metadata.resourceVersion` and `metadata.uid`, where
-   * given, are preconditions (Conflict).
+   * before and that are absent now go, fields of others stay. `metadata.uid`, and with it `metadata.resourceVersion`,
+   * are preconditions where given (Conflict).
    */
   apply(object: KubeObject): Promise<KubeObject>
 
-  /** The same for the status subresource; only `metadata` and `status` are looked at. NotFound where the object is gone. */
+  /**
+   * The same for the status subresource, with nothing looked at but names, `status`, and as precondition
+   * `metadata.resourceVersion`. NotFound where the object is gone.
+   */
   applyStatus(object: KubeObject): Promise<KubeObject>
 
   /** Removes what has this name (and, where given, this uid and version: else Conflict). NotFound where there is none. */

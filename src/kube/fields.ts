@@ -15,7 +15,29 @@ export interface MergeSchema {
   readonly 'x-kubernetes-list-type'?: string
   readonly 'x-kubernetes-list-map-keys'?: readonly string[]
   readonly 'x-kubernetes-map-type'?: string
+  readonly 'x-kubernetes-preserve-unknown-fields'?: boolean
 }
+
+/** The first field that a schema does not know: nobody may apply it. A schema without properties knows every field. */
+export const undeclared = (value: unknown, schema: MergeSchema, path = ''): string | undefined => {
+  const children = isList(value as Json)
+    ? (value as readonly Json[]).map((item) => [path, item, schema.items ?? {}] as const)
+    : isMap(value as Json)
+      ? Object.entries(value as JsonMap).map(([name, child]) => {
+          return [`${path}.${name}`, child, isDeclared(schema, name) ? childSchema(schema, name) : undefined] as const
+        })
+      : []
+  for (const [at, child, childSchema] of children) {
+    const found = childSchema === undefined ? at : undeclared(child, childSchema, at)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+const isDeclared = (schema: MergeSchema, name: string): boolean =>
+  schema.properties === undefined ||
+  Object.hasOwn(schema.properties, name) ||
+  Boolean(schema.additionalProperties ?? schema['x-kubernetes-preserve-unknown-fields'])
 
 /** Paths that one manager owns. */
 export type FieldSet = ReadonlySet<string>

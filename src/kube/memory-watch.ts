@@ -1,5 +1,6 @@
 import { type KubeObject, nameKey, type Resource } from '../api/object.ts'
 import type { Watch, WatchScope, WatchSink } from './cluster.ts'
+import { nameOf } from './parts.ts'
 import { inScope, metadataOf } from './scope.ts'
 
 /** One object as it was and as it is; undefined where there is none. */
@@ -85,8 +86,3 @@ export class MemoryWatch implements Watch {
     }
   }
 }
-
-const nameOf = ({ metadata: { namespace, name } }: KubeObject) => ({
-  name,
-  ...(namespace !== undefined && { namespace }),
-})

@@ -11,11 +11,20 @@ import {
   type WatchScope,
   type WatchSink,
 } from './cluster.ts'
-import { applyFields, type MergeSchema, type Owners, replaceFields } from './fields.ts'
+import { type Applied, applyFields, type MergeSchema, type Owners, replaceFields, undeclared } from './fields.ts'
 import { deepFreeze } from './freeze.ts'
 import { type Change, MemoryWatch } from './memory-watch.ts'
-import { mainPart, plain, raiseGeneration, sameContent, statusPart, withMainPart, withStatusPart } from './parts.ts'
-import { checkName, describe, ownResources, resourceOf } from './resources.ts'
+import {
+  mainOnly,
+  mainPart,
+  plain,
+  raiseGeneration,
+  sameContent,
+  statusPart,
+  withMainPart,
+  withStatusPart,
+} from './parts.ts'
+import { checkName, checkPreconditions, describe, ownResources, resourceOf } from './resources.ts'
 import { inScope } from './scope.ts'
 
 export interface MemoryClusterOptions {
@@ -107,14 +116,16 @@ export class MemoryCluster implements Cluster {
     if (this.entries.has(entryKey(resource, object.metadata))) {
       throw new ClusterError('AlreadyExists', `${describe(object.kind, object.metadata)} already exists`)
     }
-    return this.applyAs(managerName, object)
+    return this.applyAs(managerName, mainOnly(object))
   }
 
   async apply(object: KubeObject): Promise<KubeObject> {
+    checkPreconditions('Object', object)
     return this.applyAs(managerName, object)
   }
 
   async applyStatus(object: KubeObject): Promise<KubeObject> {
+    checkPreconditions('Status', object)
     return this.applyStatusAs(managerName, object)
   }
 
@@ -126,7 +137,7 @@ export class MemoryCluster implements Cluster {
     checkName(resource, name)
     const entry = this.entries.get(entryKey(resource, name))
     if (entry === undefined) throw notFound(resource.kind, name)
-    checkPreconditions(entry.object, { kind: resource.kind, metadata: { ...name, ...preconditions } })
+    meetPreconditions(entry.object, { kind: resource.kind, metadata: { ...name, ...preconditions } })
     const { object } = entry
     if (!object.metadata.finalizers?.length) return this.drop(entry)
     if (object.metadata.deletionTimestamp !== undefined) return
@@ -159,7 +170,7 @@ export class MemoryCluster implements Cluster {
   /** As `kubectl replace`: whatever the object does not say goes, save its status. */
   async replace(object: KubeObject): Promise<KubeObject> {
     const { resource, entry } = this.existing(object)
-    checkPreconditions(entry.object, object)
+    meetPreconditions(entry.object, object)
     const wanted = mainPart(plain(withoutStringData(object)))
     const { owners } = replaceFields('user', mainPart(entry.object), wanted, this.schemaOf(resource), entry.owners)
     return this.commit({ resource, object: withMainPart(entry.object, wanted), owners }, entry)
@@ -205,30 +216,43 @@ export class MemoryCluster implements Cluster {
   private applyAs(manager: Writer, object: KubeObject): KubeObject {
     const resource = resourceOf(this.resources, object)
     const entry = this.entries.get(entryKey(resource, object.metadata))
-    checkPreconditions(entry?.object, object)
+    meetPreconditions(entry?.object, object)
     const applied = plain(withoutStringData(object))
     const live = entry?.object ?? this.newObject(applied)
-    const { value, owners } = applyFields(
-      manager,
-      mainPart(live),
-      mainPart(applied),
-      this.schemaOf(resource),
-      entry?.owners ?? new Map(),
-    )
+    const { value, owners } = this.lay(manager, mainPart(live), mainPart(applied), resource, applied, entry?.owners)
     return this.commit({ resource, object: withMainPart(live, value), owners }, entry)
   }
 
   private applyStatusAs(manager: Writer, object: KubeObject): KubeObject {
     const { resource, entry } = this.existing(object)
-    checkPreconditions(entry.object, object)
-    const { value, owners } = applyFields(
+    meetPreconditions(entry.object, object)
+    const applied = statusPart(plain(object))
+    const { value, owners } = this.lay(
       statusOwner(manager),
       statusPart(entry.object),
-      statusPart(plain(object)),
-      this.schemaOf(resource),
+      applied,
+      resource,
+      object,
       entry.owners,
     )
     return this.commit({ resource, object: withStatusPart(entry.object, value), owners }, entry)
+  }
+
+  private lay(
+    owner: string,
+    live: object,
+    applied: object,
+    resource: Resource,
+    { kind, metadata }: KubeObject,
+    owners: Owners = new Map(),
+  ): Applied {
+    const schema = this.schemaFor(resource)?.schema ?? {}
+    const known = schema.properties && { ...schema, properties: { ...schema.properties, metadata: {} } }
+    const unknown = undeclared(applied, known ?? {})
+    if (unknown !== undefined) {
+      throw new ClusterError('Invalid', `${describe(kind, metadata)}: ${unknown}: field not declared in schema`)
+    }
+    return applyFields(owner, live, applied, this.schemaOf(resource), owners)
   }
 
   /** Admits a new state of an object and stores it, unless nothing has changed. */
@@ -362,7 +386,7 @@ const hasGeneration = (apiVersion: string): boolean => apiVersion !== 'v1'
 const notFound = (kind: string, name: ObjectName): ClusterError =>
   new ClusterError('NotFound', `${describe(kind, name)} not found`)
 
-const checkPreconditions = (
+const meetPreconditions = (
   live: KubeObject | undefined,
   { kind, metadata }: { readonly kind: string; readonly metadata: ObjectMeta },
 ): void => {

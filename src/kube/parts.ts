@@ -1,7 +1,7 @@
 /** The parts of an object that are written apart: what users and Postern say, the status, and what the server says. */
 
 import { isDeepStrictEqual } from 'node:util'
-import type { KubeObject, ObjectMeta } from '../api/object.ts'
+import type { KubeObject, ObjectMeta, ObjectName } from '../api/object.ts'
 
 /** A copy as it would arrive in JSON, without fields that are undefined. */
 export const plain = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T
@@ -20,6 +20,28 @@ export const withMainPart = (object: KubeObject, main: unknown): KubeObject => {
   const whole = { apiVersion, kind, metadata: { ...system, ...ours } as ObjectMeta, ...content }
   return status === undefined ? whole : { ...whole, status }
 }
+
+/** An object with nothing but its name and what is ours to say of it. */
+export const mainOnly = (object: KubeObject): KubeObject => {
+  const { apiVersion, kind } = object
+  return withMainPart({ apiVersion, kind, metadata: nameOf(object) }, mainPart(object))
+}
+
+/** An object with nothing but its name and its status. */
+export const statusOnly = (object: KubeObject): KubeObject => {
+  const { apiVersion, kind } = object
+  return withStatusPart({ apiVersion, kind, metadata: nameOf(object) }, statusPart(object))
+}
+
+/** The object, to be written only where what is stored has the uid and version that `asked` names. */
+export const withPreconditions = (object: KubeObject, { metadata: asked }: KubeObject): KubeObject => {
+  const { uid, resourceVersion } = asked
+  const given = { ...(uid !== undefined && { uid }), ...(resourceVersion !== undefined && { resourceVersion }) }
+  return { ...object, metadata: { ...object.metadata, ...given } }
+}
+
+export const nameOf = ({ metadata: { namespace, name } }: KubeObject): ObjectName =>
+  namespace === undefined ? { name } : { namespace, name }
 
 export const statusPart = ({ status }: KubeObject): object => (status === undefined ? {} : { status })
 

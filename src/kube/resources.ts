@@ -26,3 +26,14 @@ export const checkName = (resource: Resource, { namespace, name }: ObjectName): 
 
 /** How messages name an object: `ApiKey billing/exporter`. */
 export const describe = (kind: string, name: ObjectName): string => `${kind} ${nameKey(name)}`
+
+/**
+ * Refuses preconditions that the API server would pass over: an apply with a version but no uid makes the object again
+ * where it is gone, and the uid of a status is not looked at, while its version is.
+ */
+export const checkPreconditions = (what: 'Object' | 'Status', { kind, metadata }: KubeObject): void => {
+  const [given, needed] =
+    what === 'Object' ? (['resourceVersion', 'uid'] as const) : (['uid', 'resourceVersion'] as const)
+  if (metadata[given] === undefined || metadata[needed] !== undefined) return
+  throw new ClusterError('Invalid', `${describe(kind, metadata)}: metadata.${given}: is of no use without ${needed}`)
+}

@@ -38,3 +38,19 @@ class LongTimer implements Timer {
         : setTimeout(act, Math.max(0, milliseconds))
   }
 }
+
+/** Resolves after so long, or at once when the signal is aborted. */
+export const pause = (timers: Timers, milliseconds: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve()
+      return
+    }
+    const end = () => {
+      timer.cancel()
+      signal.removeEventListener('abort', end)
+      resolve()
+    }
+    const timer = timers.after(milliseconds, end)
+    signal.addEventListener('abort', end)
+  })

@@ -254,15 +254,25 @@ export const clusterContract = (name: string, makeWorld: () => Promise<World>): 
         await cluster.remove(configMaps, { namespace, name: 'a' })
         await expect(cluster.apply(at(configMap('a'), { uid }))).rejects.toEqual(refusal('Conflict'))
         await expect(cluster.apply(at(configMap('a'), { uid, resourceVersion }))).rejects.toEqual(refusal('Conflict'))
-        await expect(cluster.apply(at(configMap('a'), { resourceVersion }))).rejects.toEqual(refusal('Conflict'))
+        await expect(cluster.apply(at(configMap('a'), { resourceVersion }))).rejects.toEqual(refusal('Invalid'))
         expect(await cluster.get(configMaps, { namespace, name: 'a' })).toBeUndefined()
       })
     })
 
     describe('custom kinds', () => {
-      test('defaults are filled in and unknown fields dropped', async () => {
-        const object = await cluster.apply(gadget('a', { color: 'red', wheels: 4 }))
+      test('defaults are filled in', async () => {
+        const object = await cluster.apply(gadget('a', { color: 'red' }))
         expect(object.spec).toEqual({ size: 1, color: 'red' })
+      })
+
+      test('a field that the schema does not know cannot be applied, and is dropped otherwise', async () => {
+        await expect(cluster.apply(gadget('a', { wheels: 4 }))).rejects.toEqual(refusal('Invalid'))
+        await cluster.apply(gadget('a', {}))
+        await expect(cluster.applyStatus(gadget('a', {}, { status: { wheels: 4 } }))).rejects.toEqual(
+          refusal('Invalid'),
+        )
+        await world.replace(gadget('a', { color: 'red', wheels: 4 }))
+        expect((await read(gadgets, 'a')).spec).toEqual({ size: 1, color: 'red' })
       })
 
       test('what breaks the schema is invalid, and the message names object and field', async () => {
@@ -320,15 +330,16 @@ export const clusterContract = (name: string, makeWorld: () => Promise<World>): 
         expect(await cluster.applyStatus(gadget('a', {}, { status }))).toEqual(first)
       })
 
-      test('a status has the same preconditions, and needs an object', async () => {
+      test('the version is a precondition for a status too, and an object is needed', async () => {
         const { uid, resourceVersion } = (await world.put(gadget('a', {}))).metadata
         const status = { seen: 1 }
         await cluster.applyStatus(at(gadget('a', {}, { status }), { uid, resourceVersion }))
-        for (const metadata of [{ uid, resourceVersion }, { uid: '00000000-0000-4000-8000-000000000000' }]) {
+        for (const metadata of [{ uid, resourceVersion }, { resourceVersion }]) {
           await expect(cluster.applyStatus(at(gadget('a', {}, { status }), metadata))).rejects.toEqual(
             refusal('Conflict'),
           )
         }
+        await expect(cluster.applyStatus(at(gadget('a', {}, { status }), { uid }))).rejects.toEqual(refusal('Invalid'))
         await world.delete(gadgets, { namespace, name: 'a' })
         await expect(cluster.applyStatus(gadget('a', {}, { status }))).rejects.toEqual(refusal('NotFound'))
       })
@@ -399,14 +410,14 @@ export const clusterContract = (name: string, makeWorld: () => Promise<World>): 
 
       test('removes what the object owned', async ({ skip }) => {
         skip(!world.collectsGarbage, 'nobody collects garbage here')
-        const owner = (await world.put(gadget('owner', {}))).metadata
-        const other = (await world.put(gadget('other', {}))).metadata
+        const owner = (await world.put(configMap('owner'))).metadata
+        const other = (await world.put(configMap('other'))).metadata
         const reference = ({ name, uid }: { name: string; uid?: string }) => ({ ...ownerKind, name, uid: uid! })
-        const ownerKind = { apiVersion: gadgets.apiVersion, kind: gadgets.kind }
+        const ownerKind = { apiVersion: 'v1', kind: 'ConfigMap' }
         await cluster.apply(configMap('mine', {}, { ownerReferences: [reference(owner)] }))
         await cluster.apply(configMap('shared', {}, { ownerReferences: [reference(owner), reference(other)] }))
         await cluster.apply(configMap('free'))
-        await world.delete(gadgets, { namespace, name: 'owner' })
+        await world.delete(configMaps, { namespace, name: 'owner' })
         await eventually('what was owned to go', async () => !(await names(configMaps, { namespace })).includes('mine'))
         await eventually('the reference to go', async () => {
           const { ownerReferences } = (await read(configMaps, 'shared')).metadata

@@ -15,8 +15,8 @@ const object = (
 
 const makeStore = () =>
   new Store<KubeObject, 'team'>({
-    transform: (object) => (object.metadata.labels?.['hidden'] ? undefined : object),
-    indexes: { team: ({ metadata }) => metadata.labels?.['team']?.split('-') ?? [] },
+    transform: (object) => (object.metadata.labels?.hidden ? undefined : object),
+    indexes: { team: ({ metadata }) => metadata.labels?.team?.split('-') ?? [] },
   })
 
 const names = (objects: Iterable<KubeObject>) => [...objects].map(({ metadata }) => metadata.name).sort()
@@ -137,7 +137,7 @@ test('an index finds exactly what a search through everything would', () => {
         else store.put(object(name, version, { uid, labels: team === '' ? {} : { team } }))
         for (const key of ['x', 'y', 'z']) {
           const expected = [...store.list()].filter(({ metadata }) =>
-            metadata.labels?.['team']?.split('-').includes(key),
+            metadata.labels?.team?.split('-').includes(key),
           )
           expect(names(store.by('team', key))).toEqual(names(expected))
         }
