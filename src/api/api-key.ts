@@ -76,6 +76,13 @@ const secret = {
           reason: 'FieldValueInvalid',
         },
         {
+          cel: "self.exists(name, self[name].contains('$(key)') || self[name].contains('$(secret)'))",
+          holds: (template: Readonly<Record<string, string>>) =>
+            Object.values(template).some((text) => /\$\((key|secret)\)/.test(text)),
+          message: 'must use $(key) or $(secret) somewhere',
+          reason: 'FieldValueInvalid',
+        },
+        {
           cel: "self.all(name, !self[name].replace('$(key)', '').replace('$(keyId)', '').replace('$(secret)', '').contains('$('))",
           holds: (template: Readonly<Record<string, string>>) =>
             Object.values(template).every((text) => !text.replace(/\$\((key|keyId|secret)\)/g, '').includes('$(')),

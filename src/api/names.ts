@@ -49,3 +49,27 @@ export const annotations = {
 
 /** Data names in a key's Secret, where no template says otherwise. */
 export const secretData = { key: 'key', keyId: 'keyId', secret: 'secret' } as const
+
+/** Condition types; what each says is told in the message of the condition. */
+export const conditionTypes = {
+  ready: 'Ready',
+  /** Abnormal, present only while true: work goes on, or waits for something that may come by itself. */
+  reconciling: 'Reconciling',
+  /** Abnormal, present only while true: nothing will change until somebody acts. */
+  stalled: 'Stalled',
+  secretReady: 'SecretReady',
+  accepted: 'Accepted',
+  published: 'Published',
+  /** Abnormal, present only while true. */
+  capacityLow: 'CapacityLow',
+} as const
+
+/** The data of the operator's own Secret, in its own namespace: each 32 random bytes. */
+export const operatorKeys = {
+  secretName: 'postern-keys',
+  /** Seeds of the Ed25519 keys that sign verification sets: the one in use, and the one after it. */
+  current: 'signing-current',
+  next: 'signing-next',
+  /** HMAC key over what managed Secrets say of themselves. */
+  seal: 'seal',
+} as const

@@ -1,0 +1,177 @@
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { ApiKeySpec } from '../../api/api-key.ts'
+import { annotations, apiKeys, labels, managerName, secretData } from '../../api/names.ts'
+import type { KubeObject, Secret } from '../../api/object.ts'
+import { digestOf, parseKey } from '../key.ts'
+
+/** One value of a key, without the value. */
+export interface KeyValue {
+  /** Counts the values of a key, from 1. */
+  readonly revision: number
+  /** SHA-256 of the whole key, base64url. */
+  readonly digest: string
+  /** RFC 3339. */
+  readonly createdTime: string
+}
+
+/** What a key's Secret turns out to be. */
+export type SecretFacts =
+  | { readonly state: 'Absent' }
+  /** Somebody else's, of the same name. With an owner that Kubernetes will remove, it may go by itself. */
+  | { readonly state: 'NotOwned'; readonly ofFormerKey: boolean }
+  /** Ours, but its value or what we wrote about it was changed. */
+  | { readonly state: 'Tampered' }
+  | {
+      readonly state: 'Valid'
+      readonly keyId: string
+      readonly values: readonly KeyValue[]
+      /** The Secret as it should be, where it is not: an object to apply. Holds the key. */
+      readonly repair: Secret | undefined
+    }
+
+/** The key and what belongs to it. */
+export interface KeyOwner {
+  readonly name: string
+  readonly namespace: string
+  readonly uid: string
+  readonly spec: ApiKeySpec
+}
+
+export const secretNameOf = ({ name, spec }: Pick<KeyOwner, 'name' | 'spec'>): string => spec.secret?.name ?? name
+
+/** The Secret for a key. `seal` authenticates what it says of its values. */
+export function renderSecret(
+  owner: KeyOwner,
+  key: string,
+  keyPrefix: string,
+  values: readonly KeyValue[],
+  seal: Buffer,
+): Secret {
+  const { keyId, secret, check } = parseKey(key, keyPrefix)!
+  const template = owner.spec.secret?.template ?? {
+    [secretData.key]: '$(key)',
+    [secretData.keyId]: '$(keyId)',
+    [secretData.secret]: '$(secret)',
+  }
+  const layout = [
+    Object.keys(template),
+    Object.keys(owner.spec.secret?.labels ?? {}),
+    Object.keys(owner.spec.secret?.annotations ?? {}),
+  ].map((names) => names.sort().join())
+  const placeholders: Readonly<Record<string, string>> = { key, keyId, secret: secret + check }
+  const fill = (text: string): string =>
+    text.replace(/\$\((key|keyId|secret)\)/g, (_, name: string) => placeholders[name]!)
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      name: secretNameOf(owner),
+      namespace: owner.namespace,
+      labels: { ...owner.spec.secret?.labels, [labels.managed]: 'true', 'app.kubernetes.io/managed-by': managerName },
+      annotations: {
+        ...owner.spec.secret?.annotations,
+        [annotations.values]: sealValues(owner.uid, { keyId, values, layout }, seal),
+      },
+      ownerReferences: [
+        {
+          apiVersion: apiKeys.apiVersion,
+          kind: apiKeys.kind,
+          name: owner.name,
+          uid: owner.uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
+    },
+    type: 'Opaque',
+    data: Object.fromEntries(
+      Object.entries(template).map(([name, text]) => [name, Buffer.from(fill(text)).toString('base64')]),
+    ),
+  }
+}
+
+/** Reads a Secret of the name that the key's should have. */
+export function inspectSecret(
+  owner: KeyOwner,
+  secret: Secret | undefined,
+  keyPrefix: string,
+  seal: Buffer,
+): SecretFacts {
+  if (!secret) return { state: 'Absent' }
+  const owners = secret.metadata.ownerReferences ?? []
+  if (secret.metadata.labels?.[labels.managed] !== 'true' || !owners.some(({ uid }) => uid === owner.uid)) {
+    return {
+      state: 'NotOwned',
+      ofFormerKey: owners.some(({ kind, name }) => kind === apiKeys.kind && name === owner.name),
+    }
+  }
+  const sealed = openValues(owner.uid, secret.metadata.annotations?.[annotations.values], seal)
+  const current = sealed?.values.at(-1)
+  if (!sealed || !current) return { state: 'Tampered' }
+  const key = findKey(secret, sealed.keyId, current.digest, keyPrefix)
+  if (key === undefined) return { state: 'Tampered' }
+  const wanted = renderSecret(owner, key, keyPrefix, sealed.values, seal)
+  const repair = isAsWanted(secret, wanted)
+    ? undefined
+    : {
+        ...wanted,
+        metadata: { ...wanted.metadata, uid: secret.metadata.uid!, resourceVersion: secret.metadata.resourceVersion! },
+      }
+  return { state: 'Valid', keyId: sealed.keyId, values: sealed.values, repair }
+}
+
+interface Sealed {
+  readonly keyId: string
+  readonly values: readonly KeyValue[]
+  /** Names of data, labels and annotations that we wrote: one that is no longer wanted shows only here. */
+  readonly layout: readonly string[]
+}
+
+function sealValues(uid: string, { keyId, values, layout }: Sealed, seal: Buffer): string {
+  const sealed = { keyId, values, layout }
+  return JSON.stringify({ ...sealed, mac: macOf(uid, JSON.stringify(sealed), seal).toString('base64url') })
+}
+
+function openValues(uid: string, text: string | undefined, seal: Buffer): Sealed | undefined {
+  try {
+    const { mac, keyId, values, layout } = JSON.parse(text ?? '') as Sealed & { readonly mac: string }
+    const given = Buffer.from(mac, 'base64url')
+    const expected = macOf(uid, JSON.stringify({ keyId, values, layout }), seal)
+    return given.length === expected.length && timingSafeEqual(given, expected) ? { keyId, values, layout } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+const macOf = (uid: string, text: string, seal: Buffer): Buffer =>
+  createHmac('sha256', seal).update(`${uid} ${text}`).digest()
+
+/**
+ * The key in a Secret, by its digest: as a whole, or as its id and secret where a template has them apart. The template
+ * that wrote the data may have been another than today's.
+ */
+function findKey(secret: Secret, keyId: string, digest: string, keyPrefix: string): string | undefined {
+  for (const encoded of Object.values(secret.data ?? {})) {
+    const text = Buffer.from(encoded, 'base64').toString('latin1')
+    // Overlapping on purpose: a template may put letters right before the secret.
+    for (const match of text.matchAll(/(?=([0-9A-Za-z]{49}))/g)) {
+      const key = `${keyPrefix}_${keyId}_${match[1]}`
+      if (parseKey(key, keyPrefix) && digestOf(key).toString('base64url') === digest) return key
+    }
+  }
+  return undefined
+}
+
+/** Whether the Secret holds everything that we want in it; what others added is theirs. */
+function isAsWanted(secret: Secret, wanted: Secret): boolean {
+  const holds = (actual: Readonly<Record<string, string>> = {}, part: Readonly<Record<string, string>> = {}): boolean =>
+    Object.entries(part).every(([name, value]) => actual[name] === value)
+  return (
+    holds(secret.data, wanted.data) &&
+    holds(secret.metadata.labels, wanted.metadata.labels) &&
+    holds(secret.metadata.annotations, wanted.metadata.annotations)
+  )
+}
+
+/** An object as what it is an object of, for messages. */
+export const titleOf = ({ kind, metadata }: KubeObject): string => `${kind} ${metadata.namespace}/${metadata.name}`
