@@ -32,6 +32,8 @@ export interface ConnectOptions {
   readonly resources?: readonly Resource[]
   /** Hears of interrupted watches, and of what their sinks throw. Default: nobody does. */
   readonly onProblem?: (error: unknown) => void
+  /** How many objects of a list are asked for at a time. Default 500. */
+  readonly pageSize?: number
   /** For tests: how watches, calls and credentials wait. */
   readonly watchSettings?: ReflectorSettings
   readonly callSettings?: Pick<TransportOptions, 'callSeconds' | 'trySeconds' | 'tries' | 'backoff'>
@@ -81,17 +83,19 @@ class Client implements ConnectedCluster {
   }
 
   async *list(resource: Resource, scope: Scope = {}): AsyncIterable<KubeObject> {
-    for await (const { objects } of readPages(this.transport, resource, scope, { pageSize: 500 })) yield* objects
+    const { pageSize = 500 } = this.options
+    for await (const { objects } of readPages(this.transport, resource, scope, { pageSize })) yield* objects
   }
 
   watch(resource: Resource, scope: WatchScope, sink: WatchSink): Watch {
-    const { onProblem = () => {}, watchSettings } = this.options
+    const { onProblem = () => {}, pageSize = 500, watchSettings } = this.options
     const reflector = new Reflector({
       transport: this.transport,
       resource,
       scope,
       sink,
       onProblem,
+      pageSize,
       settings: watchSettings,
     })
     this.watches.add(reflector)

@@ -19,6 +19,8 @@ export interface ReflectorOptions {
   readonly sink: WatchSink
   /** Hears of every interruption, and of what the sink throws. */
   readonly onProblem: (error: unknown) => void
+  /** Of lists, where the server cannot stream them. */
+  readonly pageSize: number
   readonly settings?: ReflectorSettings | undefined
 }
 
@@ -31,8 +33,6 @@ export interface ReflectorSettings {
   /** What lasted so long was no failure. Default 60. */
   readonly healthySeconds?: number
   readonly backoff?: Backoff
-  /** Of lists, where the server cannot stream them. Default 500. */
-  readonly pageSize?: number
   /** Default 16 MiB. */
   readonly longestLineBytes?: number
   readonly timers?: Timers
@@ -108,15 +108,12 @@ export class Reflector implements Watch {
   }
 
   private async list(): Promise<void> {
-    const { transport, resource, scope } = this.options
+    const { transport, resource, scope, pageSize } = this.options
+    const { signal } = this.stopping
     this.mirror.beginReading()
     let version = ''
-    for await (const page of readPages(transport, resource, scope, {
-      pageSize: this.settings.pageSize ?? 500,
-      atOneMoment: true,
-      signal: this.stopping.signal,
-    })) {
-      if (this.stopping.signal.aborted) return
+    for await (const page of readPages(transport, resource, scope, { pageSize, atOneMoment: true, signal })) {
+      if (signal.aborted) return
       this.progressed = this.timers.now()
       version = page.resourceVersion
       for (const object of page.objects) this.mirror.put(object)

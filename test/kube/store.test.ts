@@ -136,9 +136,7 @@ test('an index finds exactly what a search through everything would', () => {
         if (gone) store.gone({ namespace: 'n', name, uid })
         else store.put(object(name, version, { uid, labels: team === '' ? {} : { team } }))
         for (const key of ['x', 'y', 'z']) {
-          const expected = [...store.list()].filter(({ metadata }) =>
-            metadata.labels?.team?.split('-').includes(key),
-          )
+          const expected = [...store.list()].filter(({ metadata }) => metadata.labels?.team?.split('-').includes(key))
           expect(names(store.by('team', key))).toEqual(names(expected))
         }
       }
