@@ -1,0 +1,17 @@
+import type { Gate, Signals } from './gate.ts'
+import type { Limits } from './limits.ts'
+import type { Ticker } from './ticker.ts'
+import type { UpstreamPool } from './upstream-pool.ts'
+
+/** What all connections of one guarded port share. */
+export interface Context {
+  readonly gate: Gate
+  readonly signals: Signals
+  readonly limits: Limits
+  readonly ticker: Ticker
+  readonly pool: UpstreamPool
+  /** Milliseconds of a monotonic clock. */
+  readonly clock: () => number
+  /** No connection is kept after its present answer. */
+  draining: boolean
+}

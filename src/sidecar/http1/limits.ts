@@ -1,0 +1,30 @@
+/** Deadlines and bounds of the data path. What the policy says of its application is asked for at each request instead. */
+export interface Limits {
+  /** From the first byte of a head, or from accepting the connection, to the end of the head. */
+  readonly headSeconds: number
+  /** How long a connection may stay open between requests. */
+  readonly idleSeconds: number
+  /** How long a client may be silent within a body. */
+  readonly bodySeconds: number
+  /** How long both sides may be silent once an answer has begun. */
+  readonly streamSeconds: number
+  /** How long a client may take to read its last answer and close. */
+  readonly lingerSeconds: number
+  /** Shorter than applications keep idle connections themselves (Node: five seconds), so that they seldom close first. */
+  readonly upstreamIdleSeconds: number
+  /** Client connections of one guarded port; further ones are closed at once. */
+  readonly maxConnections: number
+  /** Requests that wait while all connections to the application are taken; further ones are refused. */
+  readonly maxWaiting: number
+}
+
+export const defaultLimits: Limits = {
+  headSeconds: 10,
+  idleSeconds: 60,
+  bodySeconds: 30,
+  streamSeconds: 300,
+  lingerSeconds: 2,
+  upstreamIdleSeconds: 4,
+  maxConnections: 8192,
+  maxWaiting: 1024,
+}

@@ -1,0 +1,100 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Log } from '../../runtime/log.ts'
+import { ClientConnection } from './client-connection.ts'
+import type { Context } from './context.ts'
+import type { Gate, Signals } from './gate.ts'
+import type { Limits } from './limits.ts'
+import type { Ticker } from './ticker.ts'
+import { UpstreamPool } from './upstream-pool.ts'
+
+export interface Endpoint {
+  readonly host: string
+  readonly port: number
+}
+
+export interface ProxyOptions {
+  readonly listen: Endpoint
+  readonly upstream: Endpoint
+  readonly gate: Gate
+  readonly signals: Signals
+  readonly limits: Limits
+  readonly ticker: Ticker
+  /** Milliseconds of a monotonic clock. */
+  readonly clock: () => number
+  readonly log: Log
+}
+
+/** A guarded port: accepts clients, and sends on what the gate admits. */
+export class ProxyListener {
+  readonly pool: UpstreamPool
+  private readonly context: Context
+  private readonly server: Server
+  private readonly connections = new Set<ClientConnection>()
+  private readonly stopTicking: () => void
+  private readonly endpoint: Endpoint
+  private readonly log: Log
+
+  constructor(options: ProxyOptions) {
+    const { gate, signals, limits, ticker, clock } = options
+    this.endpoint = options.listen
+    this.log = options.log
+    this.pool = new UpstreamPool({ gate, signals, limits, ticker }, options.upstream)
+    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, draining: false }
+    // Half-open, so that a client may close its side once it has sent its request.
+    this.server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.accept(socket))
+    this.server.maxConnections = limits.maxConnections
+    this.stopTicking = ticker.every(() => this.tick())
+  }
+
+  get connectionCount(): number {
+    return this.connections.size
+  }
+
+  /** @returns where it listens: the port is a free one where 0 was asked for */
+  async listen(): Promise<Endpoint> {
+    await new Promise<void>((resolve, reject) => {
+      this.server.once('error', reject)
+      this.server.listen({ host: this.endpoint.host, port: this.endpoint.port, backlog: 1024 }, () => {
+        this.server.off('error', reject)
+        // Too many open files, for one: connections that are open go on.
+        this.server.on('error', (error) => this.log.error('A connection could not be accepted', { error }))
+        resolve()
+      })
+    })
+    const { address, port } = this.server.address() as AddressInfo
+    return { host: address, port }
+  }
+
+  /** Looks at every exchange in progress again: what is decided may have changed. */
+  review(): void {
+    this.tick()
+  }
+
+  /** Accepts no more, lets exchanges in progress end, and cuts what is left after so many seconds. */
+  async stop(withinSeconds: number): Promise<void> {
+    this.context.draining = true
+    const closed = new Promise<void>((resolve) => {
+      this.server.close(() => resolve())
+    })
+    for (const connection of this.connections) connection.drain()
+    const cut = setTimeout(() => {
+      for (const connection of this.connections) connection.abort()
+    }, withinSeconds * 1000)
+    await closed
+    clearTimeout(cut)
+    this.stopTicking()
+    this.pool.destroy()
+  }
+
+  private accept(socket: Socket): void {
+    const connection = new ClientConnection(this.context, socket)
+    this.connections.add(connection)
+    socket.on('close', () => this.connections.delete(connection))
+  }
+
+  private tick(): void {
+    const { now } = this.context.ticker
+    for (const connection of this.connections) connection.tick(now)
+    this.pool.tick(now)
+  }
+}
