@@ -3,12 +3,13 @@
  * starts when the first of them asks, in this process, because test files run in processes that come and go.
  */
 
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import type { Address } from './access.ts'
+import { removeAtEnd } from './daemon.ts'
 import { existingCluster } from './existing.ts'
 import { startControlPlane } from './start.ts'
 
@@ -26,6 +27,7 @@ interface Shared {
 
 export default async function keepSharedControlPlane(project: TestProject): Promise<() => Promise<void>> {
   const directory = await mkdtemp(join(tmpdir(), 'postern-test-'))
+  const removeDirectory = removeAtEnd(directory)
   const socket = join(directory, 'controlplane.sock')
   const given = process.env.KUBECONFIG_TEST
   const start = async (): Promise<Shared> =>
@@ -49,6 +51,6 @@ export default async function keepSharedControlPlane(project: TestProject): Prom
     server.closeAllConnections()
     const plane = await shared?.catch(() => undefined)
     await plane?.stop()
-    await rm(directory, { recursive: true, force: true })
+    await removeDirectory()
   }
 }
