@@ -176,7 +176,7 @@ class Client implements ConnectedCluster {
     const request: TransportRequest = {
       method: 'PATCH',
       path: withQuery(objectPath(resource, body.metadata) + subresource, { fieldManager: managerName, force: true }),
-      body: JSON.stringify(body),
+      body: yamlOf(body),
       contentType: 'application/apply-patch+yaml',
       about,
       repeatable,
@@ -189,3 +189,13 @@ class Client implements ConnectedCluster {
     return readObject(readJson(answer.body, about), resource)
   }
 }
+
+/**
+ * JSON that reads the same as YAML, which is the only form that the API server takes an apply in: YAML takes some
+ * characters that JSON leaves as they are for line breaks, and others it does not allow.
+ */
+const yamlOf = (value: unknown): string =>
+  JSON.stringify(value).replace(
+    /[\u007f-\u009f\u2028\u2029\ufeff\ufffe\uffff]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )

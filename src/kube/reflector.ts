@@ -28,6 +28,8 @@ export interface ReflectorOptions {
 export interface ReflectorSettings {
   /** A stream is asked to end after so long at least, and up to twice as long. Default 300. */
   readonly streamSeconds?: number
+  /** How much later than that it is ended from here. Default 30. */
+  readonly overdueSeconds?: number
   /** A stream that says nothing for so long is given up; servers send a bookmark about every minute. Default 150. */
   readonly idleSeconds?: number
   /** What lasted so long was no failure. Default 60. */
@@ -124,7 +126,7 @@ export class Reflector implements Watch {
 
   private async stream(): Promise<void> {
     const { transport, resource, scope } = this.options
-    const { streamSeconds = 300, random = Math.random } = this.settings
+    const { streamSeconds = 300, overdueSeconds = 30, idleSeconds = 150, random = Math.random } = this.settings
     const timeoutSeconds = Math.ceil(streamSeconds * (1 + random()))
     const reads = this.version === undefined
     const query = {
@@ -135,7 +137,7 @@ export class Reflector implements Watch {
         ? { sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' }
         : { resourceVersion: this.version }),
     }
-    const guard = new Guard(this.timers, this.stopping.signal, this.settings.idleSeconds ?? 150, timeoutSeconds + 30)
+    const guard = new Guard(this.timers, this.stopping.signal, idleSeconds, timeoutSeconds + overdueSeconds)
     let isOpen = false
     try {
       const path = scopePath(resource, scope, query)

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { configMaps, secrets } from '../../src/api/names.ts'
 import type { ConfigMap, KubeObject, ObjectName, Resource, Secret } from '../../src/api/object.ts'
@@ -359,6 +360,24 @@ export const clusterContract = (name: string, makeWorld: () => Promise<World>): 
         const stored = (await read(secrets, 'a')) as Secret
         expect(stored).toMatchObject({ type: 'Opaque', data: { x: Buffer.from('ä').toString('base64') } })
         expect(stored).not.toHaveProperty('stringData')
+      })
+
+      test('any text is kept as it is', async () => {
+        const hard = [
+          '\u0085',
+          '\u2028 \u2029',
+          '\ufeff',
+          '\u007f\u0080\u009f',
+          '\ufffe\uffff',
+          'a\n\n \tb\r\n',
+          '😀',
+          '\'"\\#: - {}',
+          ' ',
+        ]
+        const texts = [...hard, ...fc.sample(fc.string({ unit: 'binary', maxLength: 50 }), 200)]
+        const data = Object.fromEntries(texts.map((text, i) => [`t${i}`, text]))
+        await cluster.create(configMap('a', data))
+        expect(((await read(configMaps, 'a')) as ConfigMap).data).toEqual(data)
       })
 
       test('the type of a Secret is for ever', async () => {

@@ -6,8 +6,8 @@ import { Agent, createServer, request as send } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { type Access, Credentials } from '../../src/kube/credentials.ts'
+import { LineSplitter } from '../../src/kube/lines.ts'
 import { type Certificate, makeAuthority, makeServingCertificate } from '../controlplane/certificates.ts'
 
 /** A request as the proxy sees it. */
@@ -34,12 +34,7 @@ export type Fault =
   | ((line: string) => LineFault)
 
 /** Lines to send instead of one; nothing more, as if it came from a host that is gone; or the end. */
-export type LineFault =
-  | readonly string[]
-  | 'Silence'
-  | 'Cut'
-  | 'End'
-  | { readonly bytes: Buffer; readonly then: 'End' | 'Pass' }
+export type LineFault = readonly string[] | 'Silence' | 'Cut' | 'End' | { readonly lastBytes: Buffer }
 
 /** One of the answers that are being forwarded line by line. */
 export interface OpenStream {
@@ -223,6 +218,7 @@ class Proxy implements FaultProxy {
     response.on('close', () => forwarded.destroy())
     request.pipe(forwarded)
     const [reply] = (await once(forwarded, 'response')) as [IncomingMessage]
+    reply.on('error', () => {})
     if (fault === 'CutAfter') {
       reply.resume()
       await once(reply, 'end')
@@ -255,17 +251,26 @@ class Proxy implements FaultProxy {
     }
     this.streams.push(stream)
     response.on('close', () => this.streams.splice(this.streams.indexOf(stream), 1))
-    for await (const line of createInterface({ input: reply, crlfDelay: Number.POSITIVE_INFINITY })) {
+    const splitter = new LineSplitter(Number.POSITIVE_INFINITY)
+    const pass = (line: string): 'End' | undefined => {
       const becomes = isSilent ? [] : (fault?.(line) ?? [line])
       if (becomes === 'Silence') isSilent = true
-      else if (becomes === 'Cut') return void socket.destroy()
-      else if (becomes === 'End') break
-      else if ('bytes' in becomes) {
-        response.write(becomes.bytes)
-        if (becomes.then === 'End') break
+      else if (becomes === 'Cut') socket.destroy()
+      else if (becomes === 'End') return 'End'
+      else if ('lastBytes' in becomes) {
+        response.write(becomes.lastBytes)
+        return 'End'
       } else for (const each of becomes) response.write(`${each}\n`)
+      return undefined
     }
-    response.end()
+    for await (const chunk of reply) {
+      for (const line of splitter.split(chunk as Buffer)) {
+        if (pass(line) !== 'End') continue
+        response.end()
+        return
+      }
+    }
+    if (!isSilent) response.end()
   }
 }
 
