@@ -220,7 +220,9 @@ describe('refusals', () => {
     const on = await start()
     const client = await on.client()
     client.send(get('/refused'))
-    expect(await client.receives('no')).toBe('HTTP/1.1 401 Refused\r\nX-By: gate\r\nContent-Length: 2\r\n\r\nno')
+    expect(await client.receives('no')).toBe(
+      'HTTP/1.1 401 Refused\r\nX-By: gate\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nno',
+    )
     client.send(get('/a'))
     const app = await on.upstream.connection()
     await app.receives('/a ')
@@ -232,7 +234,7 @@ describe('refusals', () => {
     const client = await (await start()).client()
     client.send('HEAD /refused HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n')
     expect(await client.closes()).toBe(
-      'HTTP/1.1 401 Refused\r\nX-By: gate\r\nContent-Length: 2\r\nConnection: close\r\n\r\n',
+      'HTTP/1.1 401 Refused\r\nX-By: gate\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\n',
     )
   })
 

@@ -170,7 +170,7 @@ export async function proxied(limits: Partial<Limits> = {}, upstreamPort?: numbe
   const gate = new TestGate()
   const counts = new Counts()
   const clock = () => performance.now()
-  const ticker = new Ticker(clock, 20)
+  const ticker = new Ticker({ monotonic: clock, now: () => 0 }, 20)
   const proxy = new ProxyListener({
     listen: { host: '127.0.0.1', port: 0 },
     upstream: { host: '127.0.0.1', port: upstreamPort ?? (await upstream.listen()) },

@@ -83,7 +83,8 @@ export class ClientConnection {
     this.exchange = undefined
     const last = close || head === undefined || head.close || this.context.draining || this.peerEnded
     const connection = last ? 'Connection: close\r\n' : ''
-    const text = `HTTP/1.1 ${answer.status} ${answer.reason}\r\n${answer.fieldLines}Content-Length: ${answer.body.length}\r\n${connection}\r\n`
+    const framing = `Date: ${this.context.ticker.date}\r\nContent-Length: ${answer.body.length}\r\n`
+    const text = `HTTP/1.1 ${answer.status} ${answer.reason}\r\n${answer.fieldLines}${framing}${connection}\r\n`
     this.socket.write(head?.method === 'HEAD' ? text : text + answer.body, 'latin1')
     if (last) {
       this.close()
