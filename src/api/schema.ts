@@ -86,8 +86,10 @@ export function parser<const S extends Schema>(schema: S): Parse<FromSchema<S>> 
   return (input) => {
     validate ??= compile(schema)
     const value = structuredClone(input)
-    if (validate(value)) return { ok: true, value: value as FromSchema<S> }
-    return { ok: false, problems: unique((validate.errors ?? []).map(problemOf)) }
+    const problems = validate(value) ? ruleProblems(schema, value, '') : (validate.errors ?? []).map(problemOf)
+    return problems.length === 0
+      ? { ok: true, value: value as FromSchema<S> }
+      : { ok: false, problems: unique(problems) }
   }
 }
 
@@ -104,21 +106,19 @@ export function changedImmutables(schema: Schema, before: unknown, after: unknow
 export const immutableMessage = 'is immutable'
 
 function compile(schema: Schema): ValidateFunction {
-  const ajv = new Ajv({
-    allErrors: true,
-    useDefaults: true,
-    verbose: false,
-    strictTypes: false,
-    formats: { int32: true, int64: true },
-  })
-  ajv.addVocabulary(['immutable', 'x-kubernetes-list-type', 'x-kubernetes-list-map-keys', 'x-kubernetes-map-type'])
-  ajv.addFormat('date-time', isDateTime)
-  ajv.addKeyword({ keyword: 'rules', errors: true, validate: checkRules })
-  ajv.addKeyword({ keyword: 'uniqueBy', type: 'array', errors: true, validate: checkUniqueBy })
+  const formats = { int32: true, int64: true, 'date-time': isDateTime } as const
+  const ajv = new Ajv({ allErrors: true, useDefaults: true, strictTypes: false, formats })
+  ajv.addVocabulary([
+    'immutable',
+    'rules',
+    'x-kubernetes-list-type',
+    'x-kubernetes-list-map-keys',
+    'x-kubernetes-map-type',
+  ])
   return ajv.compile(closed(schema))
 }
 
-/** The schema with unknown fields refused and duplicate list entries found, neither of which a CRD can say in these words. */
+/** The schema with unknown fields and repeated members of sets refused, neither of which a CRD can say in these words. */
 function closed(schema: Schema): object {
   return {
     ...schema,
@@ -126,35 +126,41 @@ function closed(schema: Schema): object {
     ...(schema.additionalProperties && { additionalProperties: closed(schema.additionalProperties) }),
     ...(schema.items && { items: closed(schema.items) }),
     ...(schema['x-kubernetes-list-type'] === 'set' && { uniqueItems: true }),
-    ...(schema['x-kubernetes-list-map-keys'] && { uniqueBy: schema['x-kubernetes-list-map-keys'] }),
   }
 }
 
-interface Check {
-  (argument: readonly unknown[], value: unknown): boolean
-  errors?: Partial<ErrorObject>[]
-}
-
-const checkRules: Check = (rules, value) => {
-  const broken = (rules as readonly Rule[]).filter((rule) => rule.holds && !rule.holds(value))
-  checkRules.errors = broken.map((rule) => ({
-    keyword: 'rules',
-    message: rule.message,
-    params: { fieldPath: rule.fieldPath ?? '' },
-  }))
-  return broken.length === 0
-}
-
-const checkUniqueBy: Check = (keys, value) => {
-  const seen = new Set<string>()
-  const repeated = (value as readonly Record<string, unknown>[]).find((item) => {
-    const key = JSON.stringify(keys.map((name) => item?.[name as string]))
-    return seen.size === seen.add(key).size
+/** What the rules say of a value that has the right shape, defaults filled in. */
+function ruleProblems(schema: Schema, value: unknown, path: string): Problem[] {
+  const own = (schema.rules ?? [])
+    .filter(({ holds }) => holds && !holds(value))
+    .map(({ message, fieldPath = '' }) => ({ path: path + fieldPath, message }))
+  if (Array.isArray(value)) {
+    const members = schema.items
+      ? value.flatMap((item, index) => ruleProblems(schema.items!, item, `${path}[${index}]`))
+      : []
+    return [...own, ...repetitions(schema['x-kubernetes-list-map-keys'] ?? [], value, path), ...members]
+  }
+  if (!isRecord(value)) return own
+  const fields = Object.entries(value).flatMap(([name, field]) => {
+    const child = schema.properties?.[name] ?? schema.additionalProperties
+    return child ? ruleProblems(child, field, `${path}.${name}`) : []
   })
-  checkUniqueBy.errors = [
-    { keyword: 'uniqueBy', message: `has two entries with the same ${keys.join(' and ')}`, params: {} },
-  ]
-  return repeated === undefined
+  return [...own, ...fields]
+}
+
+function repetitions(
+  keys: readonly string[],
+  list: readonly Readonly<Record<string, unknown>>[],
+  path: string,
+): Problem[] {
+  if (keys.length === 0) return []
+  const seen = new Set<string>()
+  return list.flatMap((item, index) => {
+    const repeated = seen.size === seen.add(JSON.stringify(keys.map((key) => item[key]))).size
+    return repeated
+      ? [{ path: `${path}[${index}]`, message: `has the same ${keys.join(' and ')} as an entry before it` }]
+      : []
+  })
 }
 
 function problemOf(error: ErrorObject): Problem {
@@ -172,8 +178,6 @@ function problemOf(error: ErrorObject): Problem {
         path,
         message: `must be one of ${(error.params as { allowedValues: readonly unknown[] }).allowedValues.join(', ')}`,
       }
-    case 'rules':
-      return { path: path + params.fieldPath, message: error.message ?? 'is invalid' }
     default:
       return { path, message: error.message ?? 'is invalid' }
   }

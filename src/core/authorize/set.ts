@@ -14,6 +14,7 @@ import {
 } from '../../api/verification.ts'
 import { type AddressRange, parseAllowedAddress } from '../address.ts'
 import { isSigned } from '../signature.ts'
+import { compareVersions } from '../version.ts'
 import type { KeyEntry } from './decision.ts'
 import { compileGuard, type Guard } from './guard.ts'
 
@@ -134,12 +135,6 @@ export function* openSet(files: ReadonlyMap<string, Buffer>, expected: SetExpect
 }
 
 const versionOf = ({ epoch, sequence }: Manifest): string => `${epoch}/${sequence}`
-
-/** Positive where `a` is the newer. */
-export const compareVersions = (
-  a: Pick<Manifest, 'epoch' | 'sequence'>,
-  b: Pick<Manifest, 'epoch' | 'sequence'>,
-): number => a.epoch - b.epoch || a.sequence - b.sequence
 
 /**
  * The lines of a shard as they came, and a hash table over them: about twelve bytes a key beside the text. A line is parsed

@@ -153,12 +153,15 @@ export function lifetimeOf(apiKey: ApiKey, spec: ApiKeySpec): Lifetime {
 }
 
 /** The key id and values that may be published. */
-export function usableValue(
-  value: ValueFacts,
-): { readonly keyId: string; readonly values: readonly KeyValue[] } | undefined {
-  if (value.source === 'Unusable') return undefined
-  if (value.source !== 'Generated') return value
-  return value.secret.state === 'Valid' ? value.secret : undefined
+export function usableValue(value: ValueFacts): UsableValue | undefined {
+  if (value.source === 'Unusable' || (value.source === 'Generated' && value.secret.state !== 'Valid')) return undefined
+  const { keyId, values } = value.source === 'Generated' ? (value.secret as SecretFacts & { state: 'Valid' }) : value
+  return { keyId, values }
+}
+
+export interface UsableValue {
+  readonly keyId: string
+  readonly values: readonly KeyValue[]
 }
 
 /** Facts about a key of which only the digest is known, or that was made elsewhere. A generated one brings its key id. */

@@ -1,0 +1,48 @@
+#!/usr/bin/env node
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { logLevels } from './runtime/log.ts'
+
+/** Arguments and environment are read here and nowhere else; a role is loaded when it is asked for. */
+const program = new Command('postern')
+  .description('API keys for Kubernetes workloads, declared as resources and checked by a sidecar.')
+  .showHelpAfterError('(postern --help tells more)')
+
+const logLevel = new Option('--log-level <level>', 'what is worth a line in the log').choices(logLevels).default('info')
+const admin = (port: number): Option =>
+  new Option('--admin <host:port>', 'where health and metrics are served')
+    .argParser(address)
+    .default({ host: '127.0.0.1', port }, `127.0.0.1:${port}`)
+
+program
+  .command('operator')
+  .description('reconcile ApiKeys and AccessPolicies of a cluster')
+  .option('--kubeconfig <file>', 'how the cluster is reached', process.env.KUBECONFIG)
+  .option('--namespace <name>', "where the operator's own Secret is", process.env.POD_NAMESPACE ?? 'postern-system')
+  .option('--settings <file>', 'settings, as YAML')
+  .addOption(admin(15490))
+  .addOption(logLevel)
+  .action(async (options) => {
+    const { runOperator } = await import('./operator/start.ts')
+    await runOperator(options, ended())
+  })
+
+/** A host name or address, in brackets where it is IPv6, and a port. */
+function address(text: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-f:.]+)\]|([^:]+)):(\d{1,5})$/i.exec(text)
+  if (!match) throw new InvalidArgumentError('It must be host:port.')
+  return { host: (match[1] ?? match[2])!, port: Number(match[3]) }
+}
+
+/** Resolves with the signal that asks the process to end. */
+function ended(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal))
+  })
+}
+
+try {
+  await program.parseAsync()
+} catch (error) {
+  process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}
