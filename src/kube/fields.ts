@@ -65,7 +65,7 @@ const prune = (value: unknown, schema: MergeSchema, gone: FieldSet, kept: FieldS
 
 /** What an apply makes of a value, and of the fields that each manager owns. */
 export interface Applied {
-  readonly value: unknown
+  readonly value: object
   readonly owners: Owners
 }
 
@@ -78,8 +78,8 @@ export type Owners = ReadonlyMap<string, FieldSet>
  */
 export const applyFields = (
   owner: string,
-  live: unknown,
-  applied: unknown,
+  live: object,
+  applied: object,
   schema: MergeSchema,
   owners: Owners,
 ): Applied => {
@@ -90,14 +90,14 @@ export const applyFields = (
   const kept = [...others.values()].reduce((all, fields) => all.union(fields), own)
   const gone = (owners.get(owner) ?? new Set<string>()).difference(kept)
   const value = prune(merge(live, applied, schema), schema, gone, kept) ?? {}
-  return { value, owners: own.size === 0 ? others : new Map([...others, [owner, own]]) }
+  return { value: value as object, owners: own.size === 0 ? others : new Map([...others, [owner, own]]) }
 }
 
 /** Replacement of the whole value by `owner`: it then owns what it changed, and nobody owns what went. */
 export const replaceFields = (
   owner: string,
-  live: unknown,
-  wanted: unknown,
+  live: object,
+  wanted: object,
   schema: MergeSchema,
   owners: Owners,
 ): Applied => {
@@ -183,11 +183,15 @@ interface Pruning {
   readonly kept: readonly string[]
 }
 
+/** A container that goes stays for the sake of what others own within. */
+const goes = (path: string, { gone, kept }: Pruning): boolean =>
+  gone.has(path) && !kept.some((other) => other.startsWith(path) && /^[.[]/.test(other.slice(path.length)))
+
 const pruneJson = (value: Json, schema: MergeSchema, path: string, pruning: Pruning): Json | undefined => {
   if (merges(value, schema) && Object.keys(value).length > 0) {
     const fields = Object.entries(value).flatMap(([name, child]): [string, Json][] => {
       const at = `${path}.${name}`
-      const rest = pruning.gone.has(at) ? undefined : pruneJson(child, childSchema(schema, name), at, pruning)
+      const rest = goes(at, pruning) ? undefined : pruneJson(child, childSchema(schema, name), at, pruning)
       return rest === undefined ? [] : [[name, rest]]
     })
     return fields.length === 0 ? undefined : Object.fromEntries(fields)
@@ -197,7 +201,7 @@ const pruneJson = (value: Json, schema: MergeSchema, path: string, pruning: Prun
   const list = value as readonly Json[]
   const items = list.flatMap((item): Json[] => {
     const at = path + nameItem(item)
-    if (pruning.gone.has(at) && !pruning.kept.some((kept) => kept.startsWith(at))) return []
+    if (goes(at, pruning)) return []
     if (!isMap(item)) return [item]
     const rest = pruneJson(item, schema.items ?? {}, at, pruning)
     return [{ ...keysOf(item, schema), ...(isMap(rest) ? rest : {}) }]

@@ -252,7 +252,13 @@ export class MemoryCluster implements Cluster {
     if (unknown !== undefined) {
       throw new ClusterError('Invalid', `${describe(kind, metadata)}: ${unknown}: field not declared in schema`)
     }
-    return applyFields(owner, live, applied, this.schemaOf(resource), owners)
+    const result = applyFields(owner, live, applied, this.schemaOf(resource), owners)
+    for (const name of known === undefined ? [] : Object.keys(applied)) {
+      if (Object.hasOwn(result.value, name)) continue
+      // So does the API server treat what becomes empty, save in its own kinds.
+      throw new ClusterError('Invalid', `${describe(kind, metadata)}: ${name}: must be of type object: "null"`)
+    }
+    return result
   }
 
   /** Admits a new state of an object and stores it, unless nothing has changed. */

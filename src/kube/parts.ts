@@ -43,7 +43,9 @@ export const withPreconditions = (object: KubeObject, { metadata: asked }: KubeO
 export const nameOf = ({ metadata: { namespace, name } }: KubeObject): ObjectName =>
   namespace === undefined ? { name } : { namespace, name }
 
-export const statusPart = ({ status }: KubeObject): object => (status === undefined ? {} : { status })
+/** Nothing where the status is empty: the API server refuses an empty status in place of one that was not. */
+export const statusPart = ({ status }: KubeObject): object =>
+  status === undefined || isDeepStrictEqual(status, {}) ? {} : { status }
 
 export const withStatusPart = (object: KubeObject, part: unknown): KubeObject => {
   const { status, ...rest } = object

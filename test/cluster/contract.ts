@@ -324,6 +324,37 @@ export const clusterContract = (name: string, makeWorld: () => Promise<World>): 
         expect((await read(gadgets, 'a')).status).toEqual({ conditions: [{ type: 'Ready', status: 'False' }] })
       })
 
+      test('a status that is empty takes away what was there', async () => {
+        await world.put(gadget('a', {}))
+        await cluster.applyStatus(
+          gadget('a', {}, { status: { seen: 1, conditions: [{ type: 'Ready', status: 'True' }] } }),
+        )
+        await cluster.applyStatus(gadget('a', {}, { status: { seen: 1, conditions: [] } }))
+        expect((await read(gadgets, 'a')).status).toEqual({ seen: 1 })
+        await cluster.applyStatus(gadget('a', {}, { status: {} }))
+        expect((await read(gadgets, 'a')).status).toBeUndefined()
+      })
+
+      test('a spec that would become empty is invalid, unless it is left out', async () => {
+        await cluster.apply(gadget('a', { color: 'red', size: 2 }))
+        await expect(cluster.apply(gadget('a', {}))).rejects.toEqual(refusal('Invalid'))
+        await cluster.apply({ ...gadget('a', {}), spec: undefined })
+        expect(await read(gadgets, 'a')).not.toHaveProperty('spec')
+      })
+
+      test('a list that is applied empty goes', async () => {
+        await cluster.apply(gadget('a', { tags: ['x'], steps: ['1'] }))
+        await cluster.apply(gadget('a', { tags: [], steps: [] }))
+        expect((await read(gadgets, 'a')).spec).toEqual({ size: 1, steps: [] })
+      })
+
+      test('what others own within something that we no longer say stays', async () => {
+        await cluster.apply(gadget('a', {}))
+        await world.put(gadget('a', { color: 'red' }))
+        await cluster.apply({ ...gadget('a', {}), spec: undefined })
+        expect((await read(gadgets, 'a')).spec).toMatchObject({ color: 'red' })
+      })
+
       test('an equal status makes no new version', async () => {
         await world.put(gadget('a', {}))
         const status = { seen: 1, conditions: [{ type: 'Ready', status: 'True' }] }

@@ -155,6 +155,15 @@ describe.skipIf(reason !== undefined)(`watches of a real API server${reason ? `:
       expect(fullReadings()).toHaveLength(1)
     })
 
+    test('a line without an end is told', async () => {
+      once('b', (line) => ({ lastBytes: Buffer.from(line.slice(0, 40)) }))
+      await begin()
+      await synced()
+      await apply('b')
+      await caughtUp()
+      expect(problems.join()).toContain('within a line')
+    })
+
     test('problems quote nothing of an object', async () => {
       once('b', (line) => [`${line.slice(0, -1)},`])
       await begin()
