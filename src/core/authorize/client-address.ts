@@ -1,5 +1,6 @@
 import type { ClientAddress } from '../../api/access-policy.ts'
 import { type Address, type AddressRange, isInRange, parseAddress, parseCidr } from '../address.ts'
+import { RecentlyUsed } from '../recently-used.ts'
 import type { RequestFacts } from './decision.ts'
 import type { ClassifyField } from './fields.ts'
 
@@ -7,7 +8,11 @@ export interface ClientAddressRule {
   readonly source: ClientAddress['source']
   readonly trustedProxies: readonly AddressRange[] | undefined
   readonly trustedHops: number
+  /** Peers, parsed: a connection's stays the same from request to request. */
+  readonly peers: RecentlyUsed<Client>
 }
+
+const rememberedPeers = 1000
 
 /** The client as the text that names it and as a parsed address. */
 export interface Client {
@@ -19,6 +24,7 @@ export const compileClientAddress = ({ source, trustedProxies, trustedHops }: Cl
   source,
   trustedProxies: trustedProxies?.map((text) => parseCidr(text)!),
   trustedHops: trustedHops ?? Number.POSITIVE_INFINITY,
+  peers: new RecentlyUsed(rememberedPeers),
 })
 
 /**
@@ -26,7 +32,7 @@ export const compileClientAddress = ({ source, trustedProxies, trustedHops }: Cl
  * that matters is missing or malformed: guessing would help whoever malformed it.
  */
 export function findClient(rule: ClientAddressRule, facts: RequestFacts, classify: ClassifyField): Client | undefined {
-  let client = parseClient(facts.peer)
+  let client = findPeer(rule, facts.peer)
   if (rule.source === 'Connection' || !client) return client
   const chain = rule.source === 'XForwardedFor' ? forwardedFor(facts, classify) : forwarded(facts, classify)
   if (!chain) return undefined
@@ -40,12 +46,20 @@ export function findClient(rule: ClientAddressRule, facts: RequestFacts, classif
 
 /** Whether the other end of the connection is a proxy whose word is taken. */
 export function peerIsTrusted(rule: ClientAddressRule, peer: string | undefined): boolean {
-  const client = rule.source === 'Connection' ? undefined : parseClient(peer)
+  const client = rule.source === 'Connection' ? undefined : findPeer(rule, peer)
   return client !== undefined && isTrusted(rule, client, 0)
 }
 
 const isTrusted = ({ trustedProxies, trustedHops }: ClientAddressRule, { address }: Client, hops: number): boolean =>
   hops < trustedHops && (trustedProxies === undefined || trustedProxies.some((range) => isInRange(address, range)))
+
+function findPeer({ peers }: ClientAddressRule, peer: string | undefined): Client | undefined {
+  const known = peer === undefined ? undefined : peers.get(peer)
+  if (known) return known
+  const client = parseClient(peer)
+  if (client) peers.set(peer!, client)
+  return client
+}
 
 /** With a port, as some proxies add it, or without. */
 function parseClient(text: string | undefined): Client | undefined {

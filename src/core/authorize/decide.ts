@@ -30,7 +30,6 @@ const checks: readonly ((inquiry: Inquiry) => Decision | undefined)[] = [
   hostIsOurs,
   pathIsOpen,
   keyIsPresented,
-  keyIsWellFormed,
   keyIsKnown,
   keyIsLive,
   addressIsAllowed,
@@ -97,26 +96,23 @@ function keyIsPresented(inquiry: Inquiry): Decision | undefined {
   return undefined
 }
 
-function keyIsWellFormed(inquiry: Inquiry): Decision | undefined {
-  const { keyPrefix } = inquiry.guard.document
-  inquiry.candidates = inquiry.candidates.filter(
-    ({ key }) => isKeyText(key) && (!hasKeyPrefix(key, keyPrefix) || parseKey(key, keyPrefix)),
-  )
-  return inquiry.candidates.length > 0 ? undefined : { allow: false, reason: 'KeyMalformed', credentialPresented: true }
-}
-
+/** Checks of form and of knowledge in one, for a key that was found and judged before need not be judged again. */
 function keyIsKnown(inquiry: Inquiry): Decision | undefined {
+  const { keyPrefix, suspended } = inquiry.guard.document
+  let reason: RefusalReason = 'KeyMalformed'
   for (const { key, keyId } of inquiry.candidates) {
+    if (!isKeyText(key)) continue
     const found = inquiry.set!.find(digestOf(key))
-    if (
-      !found ||
-      (keyId !== undefined && keyId !== found.keyId && keyId !== parseKey(key, inquiry.guard.document.keyPrefix)?.keyId)
-    )
-      continue
+    const wellFormed = found?.wellFormed ?? (!hasKeyPrefix(key, keyPrefix) || parseKey(key, keyPrefix) !== undefined)
+    if (!wellFormed) continue
+    reason = 'KeyUnknown'
+    if (!found) continue
+    found.wellFormed = true
+    if (keyId !== undefined && keyId !== found.keyId && keyId !== parseKey(key, keyPrefix)?.keyId) continue
     inquiry.key = found
-    return inquiry.guard.document.suspended ? refuse('PolicySuspended', found) : undefined
+    return suspended ? refuse('PolicySuspended', found) : undefined
   }
-  return { allow: false, reason: 'KeyUnknown', credentialPresented: true }
+  return { allow: false, reason, credentialPresented: true }
 }
 
 function keyIsLive({ key, now }: Inquiry): Decision | undefined {

@@ -1,6 +1,7 @@
 import type { PolicyDocument } from '../../api/verification.ts'
 import { compileHosts, type HostMatcher } from '../host.ts'
 import { anyReadingMatches, compileRule, everyReadingMatches, type RequestRule, readPath } from '../match.ts'
+import { RecentlyUsed } from '../recently-used.ts'
 import { type ClientAddressRule, compileClientAddress } from './client-address.ts'
 import { type CredentialPlaces, compilePlaces } from './credential.ts'
 import { type ClassifyField, fieldClassifier } from './fields.ts'
@@ -23,15 +24,15 @@ export interface Route {
   readonly interfaces: readonly number[]
 }
 
-/** Routes that are remembered. An attacker who asks for ever new paths costs the others a look-up, no more. */
+/** Routes that are remembered, by method. An attacker who asks for ever new paths costs the others a look-up, no more. */
 const rememberedRoutes = 4096
+const rememberedMethods = 16
 
 export function compileGuard(document: PolicyDocument): Guard {
   const denied = document.denied.map(compileRule)
   const open = document.public.map(compileRule)
   const interfaces = document.interfaces.map(({ match }) => match.map(compileRule))
-  let recent = new Map<string, Route>()
-  let older = new Map<string, Route>()
+  const routes = new Map<string, RecentlyUsed<Route>>()
   return {
     document,
     hosts: compileHosts(document.hosts),
@@ -39,15 +40,15 @@ export function compileGuard(document: PolicyDocument): Guard {
     clientAddress: compileClientAddress(document.clientAddress),
     classify: fieldClassifier(document),
     route(method, path) {
-      const name = `${method} ${path}`
-      let route = recent.get(name)
-      if (route) return route
-      route = older.get(name) ?? findRoute({ denied, public: open, interfaces }, method, path)
-      if (recent.size >= rememberedRoutes) {
-        older = recent
-        recent = new Map()
+      let ofMethod = routes.get(method)
+      if (!ofMethod) {
+        ofMethod = new RecentlyUsed(rememberedRoutes)
+        if (routes.size < rememberedMethods) routes.set(method, ofMethod)
       }
-      recent.set(name, route)
+      const known = ofMethod.get(path)
+      if (known) return known
+      const route = findRoute({ denied, public: open, interfaces }, method, path)
+      ofMethod.set(path, route)
       return route
     },
   }

@@ -30,6 +30,8 @@ export interface VerificationSet {
 
 export interface FoundKey extends KeyEntry {
   readonly grant: CompiledGrant
+  /** Set when the key itself was seen and had the form that it claims: then that need not be checked again. */
+  wellFormed?: boolean
 }
 
 export interface CompiledGrant {
