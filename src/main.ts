@@ -26,6 +26,31 @@ program
     await runOperator(options, ended())
   })
 
+program
+  .command('sidecar')
+  .description('guard ports of one pod by the verification sets that are mounted into it')
+  .option(
+    '--guard <namespace/policy@host:port=host:port>',
+    'listen at the first address, guard the second',
+    collect,
+    [],
+  )
+  .option('--verification <namespace/policy=directory>', "where the policy's verification set is mounted", collect, [])
+  .option('--public-key <base64url>', 'an Ed25519 key that may sign verification sets', collect, [])
+  .option('--policy-uid <namespace/policy=uid>', 'refuse sets of another policy of this name', collect, [])
+  .option('--limit <name=number>', 'change a bound of the data path', collect, [])
+  .addOption(admin(15490))
+  .addOption(logLevel)
+  .action(async (options) => {
+    const { runSidecar } = await import('./sidecar/start.ts')
+    await runSidecar(options, ended())
+  })
+
+/** For options that may be given several times. */
+function collect(text: string, before: readonly string[]): readonly string[] {
+  return [...before, text]
+}
+
 /** A host name or address, in brackets where it is IPv6, and a port. */
 function address(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:]+)):(\d{1,5})$/i.exec(text)

@@ -634,6 +634,23 @@ describe('clients', () => {
     expect(await client.closes()).toMatch(/^HTTP\/1.1 408 /)
   })
 
+  test('that drip a head get 408 all the same', async () => {
+    const client = await (await start({ headSeconds: 0.2 })).client()
+    const drip = setInterval(() => client.send('a'), 20)
+    client.send('GET /')
+    const all = await client.closes().finally(() => clearInterval(drip))
+    expect(all).toMatch(/^HTTP\/1.1 408 /)
+  })
+
+  test('that close their side after several requests get all answers', async () => {
+    const [client, app] = await exchange(await start(), get('/1') + get('/2') + get('/refused'))
+    client.socket.end()
+    app.send(ok('one'))
+    await app.receives('/2 ')
+    app.send(ok('two'))
+    expect((await client.closes()).match(/one|two|X-By/g)).toEqual(['one', 'two', 'X-By'])
+  })
+
   test('that are idle are let go', async () => {
     const on = await start({ idleSeconds: 0.2 })
     const [client, app] = await exchange(on, get())

@@ -137,7 +137,7 @@ describe('request heads', () => {
     [501, 'a quoted coding', `${get}${host}Transfer-Encoding: "chunked"\r\n\r\n`],
     [501, 'chunked with a tab behind it', `${get}${host}Transfer-Encoding: chunked\t\r\n\r\n`],
     [501, 'chunked with NBSP', `${get}${host}Transfer-Encoding: \xa0chunked\r\n\r\n`],
-    [501, 'chunked twice', `${get}${host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n`],
+    [400, 'chunked twice', `${get}${host}Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n`],
     [417, 'another expectation', `${get}${host}Expect: 200-ok\r\n\r\n`],
     [417, 'two expectations', `${get}${host}Expect: 100-continue\r\nExpect: 100-continue\r\n\r\n`],
   ])('answers %d to %s', (expected, _, text) => {

@@ -35,7 +35,7 @@ describe('a refusal on the wire', () => {
   })
 
   test('is the same for whatever is wrong with a key', () => {
-    const { answerTo } = refusalsOf(document)
+    const refusals = refusalsOf(document)
     const reasons = [
       'KeyAmbiguous',
       'KeyMalformed',
@@ -44,18 +44,18 @@ describe('a refusal on the wire', () => {
       'KeyExpired',
       'KeyNotYetValid',
     ] as const
-    const answers = reasons.map((reason) => answerTo(refuse(reason, { credentialPresented: true })))
+    const answers = reasons.map((reason) => refusals.answerTo(refuse(reason, { credentialPresented: true })))
     expect(new Set(answers.map((answer) => JSON.stringify(answer)))).toHaveLength(1)
   })
 
   test('challenges at the places where the policy looks', () => {
-    const { answerTo } = refusalsOf(document)
+    const refusals = refusalsOf(document)
     const common =
       'Basic realm="postern", charset="UTF-8"\r\nWWW-Authenticate: ApiKey realm="postern"\r\nVary: Authorization, X-API-Key\r\n'
-    expect(answerTo(refuse('KeyMissing')).fieldLines).toContain(
+    expect(refusals.answerTo(refuse('KeyMissing')).fieldLines).toContain(
       `WWW-Authenticate: Bearer realm="postern"\r\nWWW-Authenticate: ${common}`,
     )
-    expect(answerTo(refuse('KeyUnknown', { credentialPresented: true })).fieldLines).toContain(
+    expect(refusals.answerTo(refuse('KeyUnknown', { credentialPresented: true })).fieldLines).toContain(
       `WWW-Authenticate: Bearer realm="postern", error="invalid_token"\r\nWWW-Authenticate: ${common}`,
     )
     const query = refusalsOf(policyOf({ credentials: [{ type: 'Query', name: 'api_key' }] }).document)

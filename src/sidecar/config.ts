@@ -1,6 +1,5 @@
-import { parseArgs } from 'node:util'
 import { keyObject } from '../core/signature.ts'
-import { type LogLevel, logLevels } from '../runtime/log.ts'
+import { defaultLimits, type Limits } from './http1/limits.ts'
 import type { Endpoint } from './http1/proxy-listener.ts'
 
 /** What a sidecar guards, and by what. */
@@ -12,6 +11,7 @@ export interface SidecarOptions {
   readonly publicKeys: readonly string[]
   /** Health, readiness and metrics; none where undefined. */
   readonly admin: Endpoint | undefined
+  readonly limits: Limits
 }
 
 export interface GuardOptions {
@@ -29,65 +29,60 @@ export interface VerificationOptions {
   readonly policyUid: string | undefined
 }
 
-export interface SidecarArguments extends SidecarOptions {
-  readonly logLevel: LogLevel
+/** The options as they were written, each as often as it was given. */
+export interface SidecarTexts {
+  /** `NAMESPACE/POLICY@HOST:PORT=HOST:PORT`: listen at the first address, guard the application at the second. */
+  readonly guard: readonly string[]
+  /** `NAMESPACE/POLICY=DIRECTORY` */
+  readonly verification: readonly string[]
+  readonly publicKey: readonly string[]
+  /** `NAMESPACE/POLICY=UID` */
+  readonly policyUid: readonly string[]
+  /** `NAME=NUMBER`, by the names of Limits. */
+  readonly limit: readonly string[]
+  readonly admin: Endpoint | undefined
 }
 
-export const defaultAdmin: Endpoint = { host: '127.0.0.1', port: 15490 }
-
-export const usage = `postern sidecar: guards ports of one pod
-
-  --guard NAMESPACE/POLICY@HOST:PORT=HOST:PORT   listen at the first address, guard the application at the second; may be given several times
-  --verification NAMESPACE/POLICY=DIRECTORY      where the policy's verification ConfigMaps are mounted; once for each policy
-  --public-key BASE64URL                         an Ed25519 key that signs verification sets; may be given several times
-  --policy-uid NAMESPACE/POLICY=UID              refuse sets of another policy that had this name
-  --admin HOST:PORT                              health, readiness and metrics (default 127.0.0.1:15490)
-  --log-level LEVEL                              ${logLevels.join(', ')} (default info)
-`
-
-/** Reads the arguments behind `postern sidecar`. Throws an error that names everything that is wrong with them. */
-export function parseSidecarArguments(args: readonly string[]): SidecarArguments {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      guard: { type: 'string', multiple: true, default: [] },
-      verification: { type: 'string', multiple: true, default: [] },
-      'public-key': { type: 'string', multiple: true, default: [] },
-      'policy-uid': { type: 'string', multiple: true, default: [] },
-      admin: { type: 'string' },
-      'log-level': { type: 'string', default: 'info' },
-    },
-  })
+/** Reads what was written. Throws an error that names everything that is wrong with it. */
+export function readSidecarOptions(texts: SidecarTexts): SidecarOptions {
   const problems: string[] = []
-  const read = <T>(flag: string, texts: readonly string[], parse: (text: string) => T | undefined, form: string): T[] =>
-    texts.flatMap((text) => {
+  const read = <T>(flag: string, given: readonly string[], parse: (text: string) => T | undefined, form: string): T[] =>
+    given.flatMap((text) => {
       const value = parse(text)
       if (value === undefined) problems.push(`--${flag} ${text}: must have the form ${form}`)
       return value === undefined ? [] : [value]
     })
 
-  const guards = read('guard', values.guard, parseGuard, 'NAMESPACE/POLICY@HOST:PORT=HOST:PORT')
-  const uids = new Map(read('policy-uid', values['policy-uid'], parseAssignment, 'NAMESPACE/POLICY=UID'))
-  const directories = read('verification', values.verification, parseAssignment, 'NAMESPACE/POLICY=DIRECTORY')
+  const guards = read('guard', texts.guard, parseGuard, 'NAMESPACE/POLICY@HOST:PORT=HOST:PORT')
+  const uids = new Map(read('policy-uid', texts.policyUid, parseAssignment, 'NAMESPACE/POLICY=UID'))
+  const directories = read('verification', texts.verification, parseAssignment, 'NAMESPACE/POLICY=DIRECTORY')
   const verification = directories.map(([policy, directory]) => ({ policy, directory, policyUid: uids.get(policy) }))
-  const publicKeys = read('public-key', values['public-key'], parsePublicKey, '32 bytes in base64url')
-  const [admin] = read('admin', values.admin === undefined ? [] : [values.admin], parseEndpoint, 'HOST:PORT')
-  const logLevel = logLevels.find((level) => level === values['log-level'])
-  if (logLevel === undefined)
-    problems.push(`--log-level ${values['log-level']}: must be one of ${logLevels.join(', ')}`)
+  const publicKeys = read('public-key', texts.publicKey, parsePublicKey, '32 bytes in base64url')
+  const changes = read(
+    'limit',
+    texts.limit,
+    parseLimit,
+    `NAME=NUMBER, with a name of ${Object.keys(defaultLimits).join(', ')}`,
+  )
+  const limits = { ...defaultLimits, ...Object.fromEntries(changes) }
 
-  const options = { guards, verification, publicKeys, admin: admin ?? defaultAdmin, logLevel: logLevel ?? 'info' }
+  const options = { guards, verification, publicKeys, admin: texts.admin, limits }
   problems.push(...optionProblems(options))
   for (const policy of uids.keys()) {
-    if (!directories.some(([known]) => known === policy))
+    if (!directories.some(([known]) => known === policy)) {
       problems.push(`--policy-uid ${policy}: there is no --verification ${policy}`)
+    }
   }
   if (problems.length > 0) throw new Error(problems.join('\n'))
   return options
 }
 
 /** Whatever of the options does not go together. */
-export function optionProblems({ guards, verification, publicKeys }: SidecarOptions): string[] {
+export function optionProblems({
+  guards,
+  verification,
+  publicKeys,
+}: Pick<SidecarOptions, 'guards' | 'verification' | 'publicKeys'>): string[] {
   const problems: string[] = []
   if (guards.length === 0) problems.push('--guard: at least one is needed')
   if (publicKeys.length === 0) problems.push('--public-key: at least one is needed')
@@ -130,6 +125,12 @@ function parseEndpoint(text: string | undefined): Endpoint | undefined {
   const port = Number(match?.[3])
   const host = match?.[1] ?? match?.[2]
   return host === undefined || port > 65535 ? undefined : { host, port }
+}
+
+function parseLimit(text: string): [name: string, value: number] | undefined {
+  const [name, value, ...more] = text.split('=')
+  if (name === undefined || !Object.hasOwn(defaultLimits, name) || more.length > 0) return undefined
+  return /^[1-9]\d{0,8}$/.test(value ?? '') ? [name, Number(value)] : undefined
 }
 
 function parsePublicKey(text: string): string | undefined {

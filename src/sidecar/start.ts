@@ -1,7 +1,13 @@
 import { json, type Listener, listen } from '../runtime/listen.ts'
-import type { Log } from '../runtime/log.ts'
+import { createLog, type Log, type LogLevel } from '../runtime/log.ts'
 import { createMetrics } from '../runtime/metrics.ts'
-import { optionProblems, type SidecarOptions, type VerificationOptions } from './config.ts'
+import {
+  optionProblems,
+  readSidecarOptions,
+  type SidecarOptions,
+  type SidecarTexts,
+  type VerificationOptions,
+} from './config.ts'
 import { defaultLimits, type Limits } from './http1/limits.ts'
 import { type Endpoint, ProxyListener } from './http1/proxy-listener.ts'
 import { type Clock, Ticker } from './http1/ticker.ts'
@@ -22,6 +28,20 @@ export interface Sidecar {
   stop(): Promise<void>
 }
 
+export interface SidecarArguments extends SidecarTexts {
+  readonly logLevel: LogLevel
+}
+
+/** The process: guards until it is asked to end, then lets requests in progress end. */
+export async function runSidecar(given: SidecarArguments, ended: Promise<string>): Promise<void> {
+  const options = readSidecarOptions(given)
+  const log = createLog({ level: given.logLevel })
+  const sidecar = await startSidecar({ ...options, log })
+  const signal = await ended
+  log.info('Draining', { signal })
+  await sidecar.stop()
+}
+
 /** Deadlines of a connection are met, and answers in progress are judged again, to within this. */
 const tickMilliseconds = 500
 const drainSeconds = 20
@@ -31,7 +51,7 @@ const drainSeconds = 20
  * Throws where the options do not go together, or a port cannot be had.
  */
 export async function startSidecar(
-  options: SidecarOptions & { readonly log: Log; readonly clock?: Clock; readonly limits?: Limits },
+  options: Omit<SidecarOptions, 'limits'> & { readonly log: Log; readonly clock?: Clock; readonly limits?: Limits },
 ): Promise<Sidecar> {
   const problems = optionProblems(options)
   if (problems.length > 0) throw new Error(problems.join('\n'))

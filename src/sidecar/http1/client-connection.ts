@@ -69,19 +69,14 @@ export class ClientConnection {
   exchangeEnded(close: boolean): void {
     const askedForUpgrade = this.exchange?.head.asksForUpgrade === true
     this.exchange = undefined
-    if (close || this.peerEnded || this.context.draining || (askedForUpgrade && this.rest !== undefined)) {
-      this.close()
-      return
-    }
-    this.deadline = this.context.ticker.now + this.context.limits.idleSeconds * 1000
-    // Nearly always there is nothing: pipelining is rare, and off the fast path.
-    if (this.rest !== undefined || this.paused) this.readOn()
+    if (close || this.context.draining || (askedForUpgrade && this.rest !== undefined)) this.close()
+    else this.awaitNext()
   }
 
   /** Sends an answer of our own. Without a head, or with a body that is not read, it is the last. */
   answer(answer: Answer, head: RequestHead | undefined, close: boolean): void {
     this.exchange = undefined
-    const last = close || head === undefined || head.close || this.context.draining || this.peerEnded
+    const last = close || head === undefined || head.close || this.context.draining
     const connection = last ? 'Connection: close\r\n' : ''
     const framing = `Date: ${this.context.ticker.date}\r\nContent-Length: ${answer.body.length}\r\n`
     const text = `HTTP/1.1 ${answer.status} ${answer.reason}\r\n${answer.fieldLines}${framing}${connection}\r\n`
@@ -90,8 +85,7 @@ export class ClientConnection {
       this.close()
       return
     }
-    this.deadline = this.context.ticker.now + this.context.limits.idleSeconds * 1000
-    this.readOn()
+    this.awaitNext()
   }
 
   /** Ends in a way that no client takes for the end of an answer. */
@@ -131,6 +125,12 @@ export class ClientConnection {
     }
   }
 
+  private awaitNext(): void {
+    this.deadline = this.context.ticker.now + this.context.limits.idleSeconds * 1000
+    // Nearly always there is nothing: pipelining is rare, and off the fast path.
+    if (this.rest !== undefined || this.paused || this.peerEnded) this.readOn()
+  }
+
   /** Reads requests until one is in progress, or nothing is left, or the client does not take its answers. */
   private readOn(): void {
     if (this.reading) return
@@ -145,7 +145,9 @@ export class ClientConnection {
       this.readHead(bytes)
     }
     this.reading = false
-    if (this.rest === undefined && this.exchange?.requestComplete !== false) this.resume()
+    if (this.rest !== undefined || this.exchange?.requestComplete === false) return
+    if (this.peerEnded && this.exchange === undefined) this.close()
+    else this.resume()
   }
 
   private readHead(received: Buffer): void {

@@ -55,8 +55,8 @@ const faults = {
   size: new Fault(431, 'the head is too large'),
   host: new Fault(400, 'there must be exactly one well-formed Host'),
   length: new Fault(400, 'there must be at most one Content-Length, of digits only'),
-  coding: new Fault(501, 'the only transfer coding is chunked, once'),
-  framing: new Fault(400, 'Transfer-Encoding does not go with Content-Length or HTTP/1.0'),
+  coding: new Fault(501, 'the only transfer coding is chunked'),
+  framing: new Fault(400, 'Transfer-Encoding does not go with another, with Content-Length or with HTTP/1.0'),
   expectation: new Fault(417, 'the only expectation is 100-continue, once'),
 }
 export const headTooLarge = faults.size
@@ -186,8 +186,8 @@ function interpret(
       case 17:
         if (!isName(bytes, nameStart, 'transfer-encoding')) break
         // Parsers differ on whitespace behind the coding, as `chunked` with a tab shows.
-        if (coding || value.toLowerCase() !== 'chunked' || marks[mark + 3] !== marks[mark + 4]! - 2)
-          return faults.coding
+        if (coding) return faults.framing
+        if (value.toLowerCase() !== 'chunked' || marks[mark + 3] !== marks[mark + 4]! - 2) return faults.coding
         coding = true
         break
     }
