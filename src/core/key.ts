@@ -81,6 +81,11 @@ export const isKeyText = (text: string): boolean => text.length <= keyMaxLength 
 // In one call: a hash object costs three times as much, and every request hashes its key.
 export const digestOf = (key: string): Buffer => hash('sha256', key, 'buffer')
 
+/** A digest as people see it, `sha256:<hex>`, from base64url as sets hold it. */
+export const digestToText = (digest: string): string => `sha256:${Buffer.from(digest, 'base64url').toString('hex')}`
+export const digestFromText = (text: string): string =>
+  Buffer.from(text.slice('sha256:'.length), 'hex').toString('base64url')
+
 /** A key id for a value that does not carry one: it follows from the ApiKey's uid, so that nothing has to remember it. */
 export function derivedKeyId(uid: string): string {
   let number = BigInt(`0x${createHash('sha256').update(`postern key id ${uid}`).digest('hex')}`)

@@ -38,10 +38,12 @@ export async function runOperator(given: OperatorArguments, ended: Promise<strin
     userAgent: 'postern-operator',
     onProblem: (error) => log.warn('A watch was interrupted', { error }),
   })
-  operator = await startOperator({ cluster, namespace: given.namespace, settings, log, metrics })
+  const begun = startOperator({ cluster, namespace: given.namespace, settings, log, metrics })
+  // While the API server cannot be reached, the beginning lasts: a signal ends that too.
+  operator = await Promise.race([begun, ended.then(() => undefined)])
   const reason = await ended
   log.info('The operator ends', { reason })
-  await operator.stop()
+  await operator?.stop()
   await cluster.close()
   await admin.stop(1)
 }

@@ -1,7 +1,7 @@
 import type { ApiKey, ApiKeySpec } from '../api/api-key.ts'
 import { labels, secrets } from '../api/names.ts'
 import { nameKey, type ObjectName, type Secret } from '../api/object.ts'
-import { adoptionProblem, digestOf, parseKey } from '../core/key.ts'
+import { adoptionProblem, digestFromText, digestOf, parseKey } from '../core/key.ts'
 import { type ApiKeySettings, foreignValue, ownerOf, usableValue, type ValueFacts } from '../core/reconcile/api-key.ts'
 import { inspectSecret } from '../core/reconcile/key-secret.ts'
 import { type Cluster, ClusterError } from '../kube/cluster.ts'
@@ -91,7 +91,7 @@ export function createValues(
       if (!key.parsed.ok) return remember(key, { source: 'Generated', secret: { state: 'Absent' } }, undefined)
       const spec = key.parsed.value
       if (spec.source?.digest !== undefined) {
-        const digest = Buffer.from(spec.source.digest.slice('sha256:'.length), 'hex').toString('base64url')
+        const digest = digestFromText(spec.source.digest)
         return remember(
           key,
           foreignValue('Digest', uid, digest, undefined, key.apiKey.metadata.creationTimestamp ?? ''),

@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { ApiKeySpec } from '../../api/api-key.ts'
 import { annotations, apiKeys, labels, managerName, secretData } from '../../api/names.ts'
 import type { KubeObject, Secret } from '../../api/object.ts'
-import { digestOf, parseKey } from '../key.ts'
+import { digestFromText, digestOf, digestToText, parseKey } from '../key.ts'
 
 /** One value of a key, without the value. */
 export interface KeyValue {
@@ -128,8 +128,9 @@ interface Sealed {
 }
 
 function sealValues(uid: string, { keyId, values, layout }: Sealed, seal: Buffer): string {
-  const sealed = { keyId, values, layout }
-  return JSON.stringify({ ...sealed, mac: macOf(uid, JSON.stringify(sealed), seal).toString('base64url') })
+  const shown = values.map((value) => ({ ...value, digest: digestToText(value.digest) }))
+  const text = JSON.stringify({ keyId, values: shown, layout })
+  return JSON.stringify({ keyId, values: shown, layout, mac: macOf(uid, text, seal).toString('base64url') })
 }
 
 function openValues(uid: string, text: string | undefined, seal: Buffer): Sealed | undefined {
@@ -137,7 +138,8 @@ function openValues(uid: string, text: string | undefined, seal: Buffer): Sealed
     const { mac, keyId, values, layout } = JSON.parse(text ?? '') as Sealed & { readonly mac: string }
     const given = Buffer.from(mac, 'base64url')
     const expected = macOf(uid, JSON.stringify({ keyId, values, layout }), seal)
-    return given.length === expected.length && timingSafeEqual(given, expected) ? { keyId, values, layout } : undefined
+    if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
+    return { keyId, values: values.map((value) => ({ ...value, digest: digestFromText(value.digest) })), layout }
   } catch {
     return undefined
   }
