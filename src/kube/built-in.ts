@@ -2,15 +2,27 @@
 
 import type { KubeObject } from '../api/object.ts'
 import { ClusterError } from './cluster.ts'
-import type { MergeSchema } from './fields.ts'
+import type { MergeSchema } from './field-sets.ts'
 import { describe } from './resources.ts'
+
+const texts: MergeSchema = { type: 'object', additionalProperties: { type: 'string' } }
 
 export const metadataSchema: MergeSchema = {
   properties: {
+    labels: texts,
+    annotations: texts,
     ownerReferences: { 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['uid'] },
     finalizers: { 'x-kubernetes-list-type': 'set' },
   },
 }
+
+const dataSchema: MergeSchema = {
+  properties: { data: texts, binaryData: texts, immutable: { type: 'boolean' }, type: { type: 'string' } },
+}
+
+/** How the content of a built-in kind merges; one that is not known here takes anything. */
+export const builtInSchema = (kind: string): MergeSchema =>
+  kind === 'Secret' || kind === 'ConfigMap' ? dataSchema : {}
 
 /** A Secret's or ConfigMap's values together. */
 const dataLimitBytes = 1024 * 1024

@@ -1,30 +1,68 @@
+/** Who owns which field, and what becomes of an object when somebody applies or replaces it: as the API server does it. */
+
+import {
+  compare,
+  type FieldSet,
+  fieldSchema,
+  fieldsOf,
+  isDeclared,
+  isList,
+  isMap,
+  itemStep,
+  type Json,
+  type MergeSchema,
+  without,
+  withParents,
+} from './field-sets.ts'
+
+/** Fields by manager; a manager without any is absent. */
+export type Owners = ReadonlyMap<string, FieldSet>
+
+export interface Written {
+  /** May hold null where something has become empty that is still owned. */
+  readonly value: object
+  readonly owners: Owners
+}
+
+interface Write {
+  readonly owner: string
+  readonly live: object
+  /** What the owner says now. */
+  readonly said: object
+  readonly schema: MergeSchema
+  readonly owners: Owners
+}
+
 /**
- * Server-side apply as the API server does it: who owns which field, and what becomes of an object when a manager
- * applies. A path is text, such as `.status.conditions[{"type":"Ready"}].reason`; an item of a list that merges has a
- * path of its own besides those of its fields.
+ * Forced server-side apply: what the owner says wins and is taken from others; what it said before and says no more
+ * goes, unless somebody else owns it too.
  */
+export const applyFields = ({ owner, live, said, schema, owners }: Write): Written => {
+  // What an object had before anybody applied anything is nobody's to take away.
+  const known = owners.size > 0 ? owners : gained(new Map(), 'before-first-apply', {}, live, schema)
+  const last = known.get(owner)
+  const next = new Map(known).set(owner, fieldsOf(said as Json, schema))
+  const merged = merge(live as Json, said as Json, schema)
+  const value = last === undefined ? merged : prune(merged, schema, last, next)
+  const { changed, removed } = compare(live as Json, value, schema)
+  const others = lose(next, changed.union(removed), owner)
+  return { value: (value ?? {}) as object, owners: others }
+}
 
-import { isDeepStrictEqual } from 'node:util'
-
-/** The part of a structural schema that says how lists and maps merge. */
-export interface MergeSchema {
-  readonly type?: string
-  readonly properties?: Readonly<Record<string, MergeSchema>>
-  readonly additionalProperties?: MergeSchema | boolean
-  readonly items?: MergeSchema
-  readonly 'x-kubernetes-list-type'?: string
-  readonly 'x-kubernetes-list-map-keys'?: readonly string[]
-  readonly 'x-kubernetes-map-type'?: string
-  readonly 'x-kubernetes-preserve-unknown-fields'?: boolean
+/** Replacement of everything by the owner, who then owns what that changed. */
+export const replaceFields = ({ owner, live, said, schema, owners }: Write): Written => {
+  const isUntracked = owners.size === 0 && Object.keys(live).length > 0
+  return { value: said, owners: isUntracked ? owners : gained(owners, owner, live, said, schema) }
 }
 
 /** The first field that a schema does not know: nobody may apply it. A schema without properties knows every field. */
 export const undeclared = (value: unknown, schema: MergeSchema, path = ''): string | undefined => {
-  const children = isList(value as Json)
-    ? (value as readonly Json[]).map((item) => [path, item, schema.items ?? {}] as const)
+  const children: [string, unknown, MergeSchema | undefined][] = isList(value as Json)
+    ? (value as unknown[]).map((item, i) => [`${path}[${i}]`, item, schema.items ?? {}])
     : isMap(value as Json)
-      ? Object.entries(value as JsonMap).map(([name, child]) => {
-          return [`${path}.${name}`, child, isDeclared(schema, name) ? childSchema(schema, name) : undefined] as const
+      ? Object.entries(value as object).map(([name, child]) => {
+          const isKnown = isDeclared(schema, name) || takesAnything(schema)
+          return [`${path}.${name}`, child, isKnown ? fieldSchema(schema, name) : undefined]
         })
       : []
   for (const [at, child, childSchema] of children) {
@@ -34,180 +72,47 @@ export const undeclared = (value: unknown, schema: MergeSchema, path = ''): stri
   return undefined
 }
 
-const isDeclared = (schema: MergeSchema, name: string): boolean =>
+const takesAnything = (schema: MergeSchema): boolean =>
   schema.properties === undefined ||
-  Object.hasOwn(schema.properties, name) ||
   Boolean(schema.additionalProperties ?? schema['x-kubernetes-preserve-unknown-fields'])
 
-/** Paths that one manager owns. */
-export type FieldSet = ReadonlySet<string>
-
-type Json = string | number | boolean | null | readonly Json[] | JsonMap
-type JsonMap = { readonly [name: string]: Json }
-
-/** Every leaf of a value by its path. */
-export const leavesOf = (value: unknown, schema: MergeSchema): Map<string, unknown> => {
-  const leaves = new Map<string, unknown>()
-  collect(value as Json, schema, '', leaves)
-  return leaves
+const gained = (owners: Owners, owner: string, live: object, said: object, schema: MergeSchema): Owners => {
+  const { changed, removed } = compare(live as Json, said as Json, schema)
+  const rest = lose(owners, changed.union(removed))
+  const own = (rest.get(owner) ?? new Set<string>()).union(changed)
+  return own.size === 0 ? rest : new Map(rest).set(owner, own)
 }
 
-/** What `live` becomes when `applied` is laid over it: named fields and keyed items merge, everything else is replaced. */
-const merge = (live: unknown, applied: unknown, schema: MergeSchema): unknown =>
-  mergeJson(live as Json | undefined, applied as Json, schema)
-
-/**
- * The value without the paths in `gone`, and without containers that this empties. An item of a list stays, with its
- * keys, as long as a path in `kept` lies within it.
- */
-const prune = (value: unknown, schema: MergeSchema, gone: FieldSet, kept: FieldSet): unknown =>
-  gone.size === 0 ? value : pruneJson(value as Json, schema, '', { gone, kept: [...kept] })
-
-/** What an apply makes of a value, and of the fields that each manager owns. */
-export interface Applied {
-  readonly value: object
-  readonly owners: Owners
-}
-
-/** Fields by manager; a manager without any is absent. */
-export type Owners = ReadonlyMap<string, FieldSet>
-
-/**
- * Forced server-side apply: what `owner` says wins, what it said before and says no more goes unless another manager
- * owns it too, and what it takes over is lost to the others.
- */
-export const applyFields = (
-  owner: string,
-  live: object,
-  applied: object,
-  schema: MergeSchema,
-  owners: Owners,
-): Applied => {
-  const leaves = leavesOf(applied, schema)
-  const own: FieldSet = new Set(leaves.keys())
-  const taken = differing(leavesOf(live, schema), leaves).intersection(own)
-  const others = lose(new Map([...owners].filter(([manager]) => manager !== owner)), taken)
-  const kept = [...others.values()].reduce((all, fields) => all.union(fields), own)
-  const gone = (owners.get(owner) ?? new Set<string>()).difference(kept)
-  const value = prune(merge(live, applied, schema), schema, gone, kept) ?? {}
-  return { value: value as object, owners: own.size === 0 ? others : new Map([...others, [owner, own]]) }
-}
-
-/** Replacement of the whole value by `owner`: it then owns what it changed, and nobody owns what went. */
-export const replaceFields = (
-  owner: string,
-  live: object,
-  wanted: object,
-  schema: MergeSchema,
-  owners: Owners,
-): Applied => {
-  const leaves = leavesOf(wanted, schema)
-  const changed = differing(leavesOf(live, schema), leaves)
-  const rest = lose(owners, changed)
-  const own = (rest.get(owner) ?? new Set<string>()).union(changed.intersection(new Set(leaves.keys())))
-  return { value: wanted, owners: own.size === 0 ? rest : new Map([...rest, [owner, own]]) }
-}
-
-const lose = (owners: Owners, lost: FieldSet): Owners =>
+const lose = (owners: Owners, lost: FieldSet, except?: string): Owners =>
   new Map(
-    [...owners].map(([owner, fields]) => [owner, fields.difference(lost)] as const).filter(([, { size }]) => size > 0),
+    [...owners]
+      .map(([owner, fields]) => [owner, owner === except ? fields : fields.difference(lost)] as const)
+      .filter(([, { size }]) => size > 0),
   )
 
-/** Paths whose values differ in two sets of leaves, or that only one of them has. */
-const differing = (before: ReadonlyMap<string, unknown>, after: ReadonlyMap<string, unknown>): FieldSet => {
-  const paths = new Set([...before.keys(), ...after.keys()])
-  return new Set([...paths].filter((path) => !isDeepStrictEqual(before.get(path), after.get(path))))
-}
-
-const isMap = (value: Json | undefined): value is JsonMap =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-const isList = (value: Json | undefined): value is readonly Json[] => Array.isArray(value)
-
-const childSchema = (schema: MergeSchema, name: string): MergeSchema => {
-  const { properties, additionalProperties } = schema
-  if (properties !== undefined && Object.hasOwn(properties, name)) return properties[name]!
-  return typeof additionalProperties === 'object' ? additionalProperties : {}
-}
-
-const merges = (value: Json | undefined, schema: MergeSchema): value is JsonMap =>
-  isMap(value) && schema['x-kubernetes-map-type'] !== 'atomic'
-
-/** Names an item within its list, or is undefined where the list is replaced as a whole. */
-const itemPath = (schema: MergeSchema): ((item: Json) => string) | undefined => {
-  const type = schema['x-kubernetes-list-type']
-  if (type === 'set') return (item) => `[${JSON.stringify(item)}]`
-  if (type !== 'map') return undefined
-  const keys = schema['x-kubernetes-list-map-keys'] ?? []
-  return (item) => {
-    const named = isMap(item) ? keys.map((key) => [key, item[key] ?? null]) : []
-    return `[${JSON.stringify(Object.fromEntries(named))}]`
-  }
-}
-
-const collect = (value: Json, schema: MergeSchema, path: string, leaves: Map<string, unknown>): void => {
-  if (merges(value, schema) && Object.keys(value).length > 0) {
-    for (const [name, child] of Object.entries(value)) {
-      collect(child, childSchema(schema, name), `${path}.${name}`, leaves)
-    }
-    return
-  }
-  const nameItem = isList(value) ? itemPath(schema) : undefined
-  if (nameItem === undefined) {
-    leaves.set(path, value)
-    return
-  }
-  for (const item of value as readonly Json[]) {
-    const at = path + nameItem(item)
-    if (isMap(item)) collect(item, schema.items ?? {}, at, leaves)
-    leaves.set(at, true)
-  }
-}
-
-const mergeJson = (live: Json | undefined, applied: Json, schema: MergeSchema): Json => {
-  if (merges(live, schema) && isMap(applied)) {
+/** What `live` becomes when `said` is laid over it. */
+const merge = (live: Json | undefined, said: Json, schema: MergeSchema): Json => {
+  if (isMap(live) && isMap(said) && schema['x-kubernetes-map-type'] !== 'atomic') {
     const merged: Record<string, Json> = { ...live }
-    for (const [name, value] of Object.entries(applied)) {
-      merged[name] = mergeJson(live[name], value, childSchema(schema, name))
-    }
+    for (const [name, value] of Object.entries(said)) merged[name] = merge(live[name], value, fieldSchema(schema, name))
     return merged
   }
-  const nameItem = itemPath(schema)
-  if (nameItem === undefined || !isList(live) || !isList(applied)) return applied
-  const items = new Map(live.map((item) => [nameItem(item), item]))
-  for (const item of applied) items.set(nameItem(item), mergeJson(items.get(nameItem(item)), item, schema.items ?? {}))
+  const stepTo = itemStep(schema)
+  if (stepTo === undefined || !isList(live) || !isList(said)) return said
+  const items = new Map(live.map((item) => [stepTo(item), item]))
+  for (const item of said) items.set(stepTo(item), merge(items.get(stepTo(item)), item, schema.items ?? {}))
   return [...items.values()]
 }
 
-interface Pruning {
-  readonly gone: FieldSet
-  readonly kept: readonly string[]
+/** Takes away what was said last, but for what anybody owns now and for what nobody ever said. */
+const prune = (merged: Json, schema: MergeSchema, last: FieldSet, owners: Owners): Json => {
+  const all = (value: Json) => withParents(fieldsOf(value, schema), schema)
+  const lastAll = withParents(last, schema)
+  const owned = withParents(
+    [...owners.values()].reduce((sum, fields) => sum.union(fields)),
+    schema,
+  )
+  const bare = without(merged, schema, lastAll)
+  const withOwned = without(merged, schema, all(merged).difference(all(bare).union(owned)))
+  return without(merged, schema, all(merged).difference(all(withOwned)).intersection(lastAll))
 }
-
-/** A container that goes stays for the sake of what others own within. */
-const goes = (path: string, { gone, kept }: Pruning): boolean =>
-  gone.has(path) && !kept.some((other) => other.startsWith(path) && /^[.[]/.test(other.slice(path.length)))
-
-const pruneJson = (value: Json, schema: MergeSchema, path: string, pruning: Pruning): Json | undefined => {
-  if (merges(value, schema) && Object.keys(value).length > 0) {
-    const fields = Object.entries(value).flatMap(([name, child]): [string, Json][] => {
-      const at = `${path}.${name}`
-      const rest = goes(at, pruning) ? undefined : pruneJson(child, childSchema(schema, name), at, pruning)
-      return rest === undefined ? [] : [[name, rest]]
-    })
-    return fields.length === 0 ? undefined : Object.fromEntries(fields)
-  }
-  const nameItem = isList(value) ? itemPath(schema) : undefined
-  if (nameItem === undefined) return value
-  const list = value as readonly Json[]
-  const items = list.flatMap((item): Json[] => {
-    const at = path + nameItem(item)
-    if (goes(at, pruning)) return []
-    if (!isMap(item)) return [item]
-    const rest = pruneJson(item, schema.items ?? {}, at, pruning)
-    return [{ ...keysOf(item, schema), ...(isMap(rest) ? rest : {}) }]
-  })
-  return items.length === 0 && list.length > 0 ? undefined : items
-}
-
-const keysOf = (item: JsonMap, schema: MergeSchema): JsonMap =>
-  Object.fromEntries((schema['x-kubernetes-list-map-keys'] ?? []).map((key) => [key, item[key] ?? null]))

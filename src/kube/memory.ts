@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { managerName } from '../api/names.ts'
 import { type KubeObject, nameKey, type ObjectMeta, type ObjectName, type Resource } from '../api/object.ts'
-import { admitBuiltIn, metadataSchema, withoutStringData } from './built-in.ts'
+import { admitBuiltIn, builtInSchema, metadataSchema, withoutStringData } from './built-in.ts'
 import {
   type Cluster,
   ClusterError,
@@ -11,10 +11,12 @@ import {
   type WatchScope,
   type WatchSink,
 } from './cluster.ts'
-import { type Applied, applyFields, type MergeSchema, type Owners, replaceFields, undeclared } from './fields.ts'
+import type { MergeSchema } from './field-sets.ts'
+import { applyFields, type Owners, replaceFields, undeclared, type Written } from './fields.ts'
 import { deepFreeze } from './freeze.ts'
 import { type Change, MemoryWatch } from './memory-watch.ts'
 import {
+  firstNull,
   mainOnly,
   mainPart,
   plain,
@@ -22,6 +24,7 @@ import {
   sameContent,
   statusPart,
   withMainPart,
+  withoutNulls,
   withStatusPart,
 } from './parts.ts'
 import { checkName, checkPreconditions, describe, ownResources, resourceOf } from './resources.ts'
@@ -172,7 +175,9 @@ export class MemoryCluster implements Cluster {
     const { resource, entry } = this.existing(object)
     meetPreconditions(entry.object, object)
     const wanted = mainPart(plain(withoutStringData(object)))
-    const { owners } = replaceFields('user', mainPart(entry.object), wanted, this.schemaOf(resource), entry.owners)
+    const live = mainPart(entry.object)
+    const schema = this.schemaOf(resource)
+    const { owners } = replaceFields({ owner: 'replace', live, said: wanted, schema, owners: entry.owners })
     return this.commit({ resource, object: withMainPart(entry.object, wanted), owners }, entry)
   }
 
@@ -198,8 +203,9 @@ export class MemoryCluster implements Cluster {
       creationTimestamp: kept.metadata.creationTimestamp ?? this.timestamp(),
     }
     const schema = this.schemaOf(resource)
-    const { owners: main } = replaceFields(writer, {}, mainPart(kept), schema, new Map())
-    const { owners } = replaceFields(statusOwner(managerName), {}, statusPart(kept), schema, main)
+    const main = applyFields({ owner: writer, live: {}, said: mainPart(kept), schema, owners: new Map() })
+    const owner = statusOwner(managerName)
+    const { owners } = applyFields({ owner, live: {}, said: statusPart(kept), schema, owners: main.owners })
     return this.store({ resource, object: { ...kept, metadata }, owners }, undefined)
   }
 
@@ -217,48 +223,38 @@ export class MemoryCluster implements Cluster {
     const resource = resourceOf(this.resources, object)
     const entry = this.entries.get(entryKey(resource, object.metadata))
     meetPreconditions(entry?.object, object)
-    const applied = plain(withoutStringData(object))
-    const live = entry?.object ?? this.newObject(applied)
-    const { value, owners } = this.lay(manager, mainPart(live), mainPart(applied), resource, applied, entry?.owners)
+    const live = entry?.object ?? this.newObject(object)
+    const said = mainPart(mainOnly(plain(withoutStringData(object))))
+    const { value, owners } = this.lay(manager, resource, object, mainPart(live), said, entry?.owners)
     return this.commit({ resource, object: withMainPart(live, value), owners }, entry)
   }
 
   private applyStatusAs(manager: Writer, object: KubeObject): KubeObject {
     const { resource, entry } = this.existing(object)
     meetPreconditions(entry.object, object)
-    const applied = statusPart(plain(object))
-    const { value, owners } = this.lay(
-      statusOwner(manager),
-      statusPart(entry.object),
-      applied,
-      resource,
-      object,
-      entry.owners,
-    )
+    const said = statusPart(plain(object))
+    const live = statusPart(entry.object)
+    const { value, owners } = this.lay(statusOwner(manager), resource, object, live, said, entry.owners)
     return this.commit({ resource, object: withStatusPart(entry.object, value), owners }, entry)
   }
 
   private lay(
     owner: string,
-    live: object,
-    applied: object,
     resource: Resource,
     { kind, metadata }: KubeObject,
+    live: object,
+    said: object,
     owners: Owners = new Map(),
-  ): Applied {
-    const schema = this.schemaFor(resource)?.schema ?? {}
-    const known = schema.properties && { ...schema, properties: { ...schema.properties, metadata: {} } }
-    const unknown = undeclared(applied, known ?? {})
-    if (unknown !== undefined) {
-      throw new ClusterError('Invalid', `${describe(kind, metadata)}: ${unknown}: field not declared in schema`)
-    }
-    const result = applyFields(owner, live, applied, this.schemaOf(resource), owners)
-    for (const name of known === undefined ? [] : Object.keys(applied)) {
-      if (Object.hasOwn(result.value, name)) continue
-      // So does the API server treat what becomes empty, save in its own kinds.
-      throw new ClusterError('Invalid', `${describe(kind, metadata)}: ${name}: must be of type object: "null"`)
-    }
-    return result
+  ): Written {
+    const schema = this.schemaOf(resource)
+    const refuse = (problem: string) => new ClusterError('Invalid', `${describe(kind, metadata)}: ${problem}`)
+    const unknown = undeclared(said, schema)
+    if (unknown !== undefined) throw refuse(`${unknown}: field not declared in schema`)
+    const written = applyFields({ owner, live, said, schema, owners })
+    if (isCore(resource)) return { ...written, value: withoutNulls(written.value) }
+    const empty = firstNull(written.value)
+    if (empty !== undefined) throw refuse(`${empty}: has become empty, but is not left out: "null"`)
+    return written
   }
 
   /** Admits a new state of an object and stores it, unless nothing has changed. */
@@ -360,7 +356,7 @@ export class MemoryCluster implements Cluster {
     }
     const identity = { name, ...(namespace !== undefined && { namespace }) }
     const metadata = { ...identity, uid: this.options.newUid(), creationTimestamp: this.timestamp() }
-    return { apiVersion, kind, metadata: hasGeneration(apiVersion) ? { ...metadata, generation: 1 } : metadata }
+    return { apiVersion, kind, metadata: isCore({ apiVersion }) ? metadata : { ...metadata, generation: 1 } }
   }
 
   private timestamp(): string {
@@ -375,8 +371,8 @@ export class MemoryCluster implements Cluster {
   }
 
   private schemaOf(resource: Resource): MergeSchema {
-    const schema = this.schemaFor(resource)?.schema ?? {}
-    return { ...schema, properties: { ...schema.properties, metadata: metadataSchema } }
+    const schema = this.schemaFor(resource)?.schema ?? (isCore(resource) ? builtInSchema(resource.kind) : {})
+    return schema.properties ? { ...schema, properties: { ...schema.properties, metadata: metadataSchema } } : schema
   }
 }
 
@@ -386,8 +382,8 @@ const isSame = (a: Resource, b: Resource): boolean => a.kind === b.kind && a.api
 
 const statusOwner = (manager: Writer): string => `${manager} status`
 
-/** The core group's kinds that Postern reads have none. */
-const hasGeneration = (apiVersion: string): boolean => apiVersion !== 'v1'
+/** Core kinds are stored by their Go types: they have no generation here, and know no null. */
+const isCore = ({ apiVersion }: { readonly apiVersion: string }): boolean => apiVersion === 'v1'
 
 const notFound = (kind: string, name: ObjectName): ClusterError =>
   new ClusterError('NotFound', `${describe(kind, name)} not found`)

@@ -13,11 +13,15 @@ export const mainPart = (object: KubeObject): object => {
   return Object.keys(metadata).length === 0 ? content : { ...content, metadata }
 }
 
+/** The server keeps no empty labels, annotations, owners or finalizers. */
 export const withMainPart = (object: KubeObject, main: unknown): KubeObject => {
   const { apiVersion, kind, metadata, status } = object
   const system = Object.fromEntries(Object.entries(metadata).filter(([name]) => !said.has(name)))
-  const { metadata: ours, ...content } = main as { readonly metadata?: Partial<ObjectMeta> }
-  const whole = { apiVersion, kind, metadata: { ...system, ...ours } as ObjectMeta, ...content }
+  const { metadata: ours, ...content } = main as { readonly metadata?: Partial<ObjectMeta> | null }
+  const filled = Object.fromEntries(
+    Object.entries(ours ?? {}).filter(([, value]) => Object.keys(value ?? {}).length > 0),
+  )
+  const whole = { apiVersion, kind, metadata: { ...system, ...filled } as ObjectMeta, ...content }
   return status === undefined ? whole : { ...whole, status }
 }
 
@@ -68,3 +72,17 @@ const notContent = new Set(['apiVersion', 'kind', 'metadata', 'status'])
 
 const contentOf = (object: KubeObject): object =>
   Object.fromEntries(Object.entries(object).filter(([name]) => !notContent.has(name)))
+
+export const withoutNulls = (value: object): object =>
+  Object.fromEntries(Object.entries(value).filter(([, child]) => child !== null))
+
+/** The path of the first null outside of metadata, where the server knows how to deal with it. */
+export const firstNull = (value: object, path = ''): string | undefined => {
+  for (const [name, child] of Object.entries(value)) {
+    const at = Array.isArray(value) ? `${path}[${name}]` : path === '' ? name : `${path}.${name}`
+    if (at === 'metadata') continue
+    const found = child === null ? at : typeof child === 'object' ? firstNull(child as object, at) : undefined
+    if (found !== undefined) return found
+  }
+  return undefined
+}
