@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 
 const benches: Readonly<Record<string, () => Promise<object[]>>> = {
   decide: async () => (await import('./decide.ts')).decideBench(),
+  proxy: async () => (await import('./proxy.ts')).proxyBench(),
 }
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } })

@@ -1,0 +1,3 @@
+module postern.dev/bench
+
+go 1.26.0
