@@ -1,9 +1,15 @@
-const hostField = /^(?:([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)\.?|(\[[0-9A-Fa-f:.]+\]))(?::[0-9]{1,5})?$/
+import { parseAddress } from './address.ts'
+
+const hostField =
+  /^(?:([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?)\.?|(\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\]))(?::[0-9]{1,5})?$/
 
 /** The host of a Host field or an authority: lower case, without port or a dot at the end. Undefined where it is malformed. */
 export function parseHost(text: string): string | undefined {
   const match = hostField.exec(text)
-  return match ? (match[1] ?? match[2])!.toLowerCase() : undefined
+  if (!match) return undefined
+  const [, name, literal] = match
+  if (literal !== undefined && !parseAddress(literal.slice(1, -1))) return undefined
+  return (name ?? literal)!.toLowerCase()
 }
 
 /** Which hosts a policy answers to. */

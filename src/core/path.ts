@@ -60,12 +60,24 @@ function segmentProblem(path: string): TargetProblem | undefined {
   const segments = path.slice(1).split('/')
   for (const [index, segment] of segments.entries()) {
     const stripped = segment.replace(/(?:;|%3[Bb]).*$/, '')
-    const bare = /^\.+$/.test(stripped) ? stripped : stripped.replace(/(?:\.|%20)+$/, '')
+    const bare = isDots(stripped) ? stripped : withoutEnding(stripped, ['.', '%20'])
     if (bare === '.' || bare === '..') return 'dot-seg'
     if (segment === '' && index < segments.length - 1) return 'empty-seg'
     if (bare === '' && segment !== '') return 'param-only-seg'
   }
   return undefined
+}
+
+const isDots = (segment: string): boolean => /^\.+$/.test(segment)
+
+/** A pattern would try at each dot of a long run whether it is the end: hostile paths make that slow. */
+function withoutEnding(text: string, endings: readonly string[]): string {
+  let end = text.length
+  for (;;) {
+    const ending = endings.find((candidate) => text.endsWith(candidate, end))
+    if (ending === undefined || end === 0) return text.slice(0, end)
+    end -= ending.length
+  }
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true })
@@ -109,12 +121,12 @@ const decodeOnce = (path: string): string =>
     ? path.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
     : path
 const decodeTwice = (path: string): string => decodeOnce(decodeOnce(path))
-const withoutTrailingSlashes = (path: string): string => path.replace(/\/+$/, '') || '/'
+const withoutTrailingSlashes = (path: string): string => withoutEnding(path, ['/']) || '/'
 
 const withoutTrailingDots = (path: string): string =>
   path
     .split('/')
-    .map((segment) => (/^\.+$/.test(segment) ? segment : segment.replace(/[. ]+$/, '')))
+    .map((segment) => (isDots(segment) ? segment : withoutEnding(segment, ['.', ' '])))
     .join('/')
 
 function normalised(path: string): string {

@@ -3,6 +3,7 @@ import { type Address, type AddressRange, isInRange, parseAddress, parseCidr } f
 import { RecentlyUsed } from '../recently-used.ts'
 import type { RequestFacts } from './decision.ts'
 import type { ClassifyField } from './fields.ts'
+import { membersOf } from './members.ts'
 
 export interface ClientAddressRule {
   readonly source: ClientAddress['source']
@@ -64,16 +65,14 @@ function findPeer({ peers }: ClientAddressRule, peer: string | undefined): Clien
 /** With a port, as some proxies add it, or without. */
 function parseClient(text: string | undefined): Client | undefined {
   if (text === undefined) return undefined
-  const bare = /^(?:\[([^\]]*)\]|([^:]*))(?::[0-9]{1,5})?$/.exec(text)
+  const bare = /^(?:\[([^\]]*:[^\]]*)\]|([^:[]*))(?::[0-9]{1,5})?$/.exec(text)
   const name = bare?.[1] ?? bare?.[2] ?? text
   const address = parseAddress(name)
   return address && { text: name, address }
 }
 
 function forwardedFor({ fields }: RequestFacts, classify: ClassifyField): string[] {
-  return valuesOf(fields, classify, 'x-forwarded-for').flatMap((value) =>
-    value.split(',').map((part) => part.replace(/^[ \t]+|[ \t]+$/g, '')),
-  )
+  return valuesOf(fields, classify, 'x-forwarded-for').flatMap(membersOf)
 }
 
 /** The `for` parameters of RFC 7239, in order. Undefined where the grammar is broken. */
@@ -81,7 +80,7 @@ function forwarded({ fields }: RequestFacts, classify: ClassifyField): string[] 
   const text = valuesOf(fields, classify, 'forwarded').join(',')
   const chain: string[] = []
   const pair =
-    /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|"((?:[^"\\]|\\.)*)"))?[ \t]*(;|,|$)/y
+    /[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)|"((?:[^"\\]|\\.)*)")[ \t]*)?(;|,|$)/y
   for (let node: string | undefined; pair.lastIndex < text.length; ) {
     const match = pair.exec(text)
     if (!match) return undefined

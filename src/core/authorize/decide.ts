@@ -8,6 +8,7 @@ import type { Decision, RefusalReason, Refused, RequestFacts } from './decision.
 import { type FieldClass, fieldClassifier } from './fields.ts'
 import { forward } from './forward.ts'
 import { Inquiry } from './inquiry.ts'
+import { membersOf } from './members.ts'
 import type { FoundKey, VerificationSet } from './set.ts'
 
 /**
@@ -150,7 +151,6 @@ const connectionOptions = new Set([
   'te',
   'trailer',
   'http2-settings',
-  'keep-alive',
   'proxy-connection',
 ])
 
@@ -161,8 +161,8 @@ const connectionOptions = new Set([
 function readConnection(value: string, classify: (name: string) => FieldClass): string[] | undefined {
   if (value === 'close' || value === 'keep-alive') return []
   const nominated: string[] = []
-  for (const part of value.split(',')) {
-    const option = part.replace(/^[ \t]+|[ \t]+$/g, '').toLowerCase()
+  for (const member of membersOf(value)) {
+    const option = member.toLowerCase()
     if (option === '' || connectionOptions.has(option)) continue
     if (!fieldName.test(option) || classify(option) !== 'pass') return undefined
     nominated.push(option)

@@ -1,4 +1,5 @@
 import type { PolicyDocument } from '../../api/verification.ts'
+import { copyOf } from '../recently-used.ts'
 
 /** What is done with a header field of a request. */
 export type FieldClass =
@@ -58,8 +59,9 @@ const known: readonly (readonly [string, FieldClass])[] = [
   ['x-forwarded-port', 'from-proxy'],
 ]
 
-/** Names of clients are remembered up to this many: real ones use a few dozen. */
+/** Names of clients are remembered up to this many and this long: real ones use a few dozen. */
 const rememberedNames = 1000
+const rememberedLength = 64
 
 /** Tells what to do with a field by its name. */
 export type ClassifyField = (name: string) => FieldClass
@@ -86,7 +88,7 @@ export function fieldClassifier({
     let found = remembered.get(name)
     if (found === undefined) {
       found = classify(name)
-      if (remembered.size < rememberedNames) remembered.set(name, found)
+      if (remembered.size < rememberedNames && name.length <= rememberedLength) remembered.set(copyOf(name), found)
     }
     return found
   }
