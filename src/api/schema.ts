@@ -95,7 +95,7 @@ export function parser<const S extends Schema>(schema: S): Parse<FromSchema<S>> 
 
 /** The paths of immutable fields that differ between two values which both passed the schema. */
 export function changedImmutables(schema: Schema, before: unknown, after: unknown, path = ''): Problem[] {
-  if (schema.immutable && JSON.stringify(before) !== JSON.stringify(after)) return [{ path, message: immutableMessage }]
+  if (schema.immutable && ordered(before) !== ordered(after)) return [{ path, message: immutableMessage }]
   if (!schema.properties || !isRecord(before) || !isRecord(after)) return []
   return Object.entries(schema.properties).flatMap(([name, child]) => {
     const absent = child.properties ? {} : undefined
@@ -104,6 +104,10 @@ export function changedImmutables(schema: Schema, before: unknown, after: unknow
 }
 
 export const immutableMessage = 'is immutable'
+
+/** The same text for the same value, in whatever order its fields were written. */
+const ordered = (value: unknown): string =>
+  JSON.stringify(value, (_, part: unknown) => (isRecord(part) ? Object.entries(part).sort() : part)) ?? ''
 
 function compile(schema: Schema): ValidateFunction {
   const formats = { int32: true, int64: true, 'date-time': isDateTime } as const

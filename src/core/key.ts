@@ -6,6 +6,7 @@ import { crc32 } from 'node:zlib'
  * digits tell a typing error without a look-up.
  */
 export interface KeyParts {
+  readonly prefix: string
   readonly keyId: string
   readonly secret: string
   readonly check: string
@@ -39,10 +40,16 @@ export function mintKey(
 
 /** The parts of a generated key; undefined where the text is none, or its check digits are wrong. */
 export function parseKey(text: string, prefix: string): KeyParts | undefined {
+  const parts = partsOf(text)
+  return parts?.prefix === prefix ? parts : undefined
+}
+
+/** The same, whatever the prefix: what generated keys begin with may have been another when this one was made. */
+export function partsOf(text: string): KeyParts | undefined {
   const match = generated.exec(text)
-  if (match?.[1] !== prefix) return undefined
-  const [, , keyId, secret, check] = match as unknown as [string, string, string, string, string]
-  return checkDigits(text.slice(0, -checkLength)) === check ? { keyId, secret, check } : undefined
+  if (!match) return undefined
+  const [, prefix, keyId, secret, check] = match as unknown as [string, string, string, string, string]
+  return checkDigits(text.slice(0, -checkLength)) === check ? { prefix, keyId, secret, check } : undefined
 }
 
 /** Whether a text claims to be a generated key, and must then be one. */

@@ -29,6 +29,8 @@ export const kindRules = (): readonly KindRules[] => [
   ),
 ]
 
+const withoutSpec = { ok: false, problems: [{ path: '', message: 'is required' }] } as const
+
 function rulesOf(
   { apiVersion, kind }: Resource,
   spec: Schema,
@@ -41,7 +43,7 @@ function rulesOf(
     kind,
     schema: { type: 'object', properties: { spec, status } },
     admit(object, old) {
-      const parsed = parse(object.spec ?? {})
+      const parsed = object.spec === undefined ? withoutSpec : parse(object.spec)
       const problems = [
         ...nameProblems(object),
         ...(parsed.ok ? [] : parsed.problems.map((problem) => ({ ...problem, path: `.spec${problem.path}` }))),

@@ -81,17 +81,22 @@ const methodMatches = ({ methods }: RequestRule, method: string): boolean =>
 
 function compilePattern(pattern: string): PathPattern {
   const rest = pattern.endsWith('/**')
-  const read = memoised(
-    (reading): PatternSegments => ({
-      segments: (reading === '/' && rest ? [] : reading.slice(1).split('/')).map((segment) =>
-        /^(?:\*|\{.*\})$/.test(segment) ? undefined : segment,
-      ),
-      rest,
-    }),
-  )
-  const all = readings(rest ? pattern.slice(0, -3) || '/' : pattern)
-  return { exact: all.map(read), folded: all.map((reading) => read(fold(reading))) }
+  const fixed = rest ? pattern.slice(0, -3) || '/' : pattern
+  const all = readings(fixed.replace(/\/(?:\*|\{[^/]*\})(?=\/|$)/g, `/${wildcard}`))
+  const read = (change: (segment: string) => string) =>
+    memoised(
+      (reading): PatternSegments => ({
+        segments: (reading === '/' && rest ? [] : reading.slice(1).split('/')).map((segment) =>
+          segment === wildcard ? undefined : change(segment),
+        ),
+        rest,
+      }),
+    )
+  return { exact: all.map(read((segment) => segment)), folded: all.map(read(fold)) }
 }
+
+/** Stands for `*` and `{name}` while a pattern is read: no escape decodes to it, as `%2A` would to `*`. */
+const wildcard = '\uffff'
 
 function segmentsMatch({ segments, rest }: PatternSegments, path: Segments): boolean {
   if (rest ? path.length < segments.length : path.length !== segments.length) return false

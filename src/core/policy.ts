@@ -219,6 +219,28 @@ function headerProblems(spec: AccessPolicySpec): Problem[] {
   const seen = new Set(
     spec.credentials.flatMap((credential) => (credential.type === 'Header' ? [credential.name!.toLowerCase()] : [])),
   )
+  return [...forwardingProblems(spec), ...repeated(spec, seen)]
+}
+
+/** Fields that tell of the way a request came. */
+const forwardingFields = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-port', 'x-forwarded-proto']
+
+function forwardingProblems(spec: AccessPolicySpec): Problem[] {
+  const of = (name: string | undefined, path: string): Problem[] =>
+    name !== undefined && forwardingFields.includes(name.toLowerCase())
+      ? [{ path, message: 'tells of the way a request came: it can be neither a credential nor an identity' }]
+      : []
+  return [
+    ...spec.credentials.flatMap(({ type, name }, index) =>
+      type === 'Header' ? of(name, `.spec.credentials[${index}].name`) : [],
+    ),
+    ...spec.upstream.identityHeaders.flatMap(({ name }, index) =>
+      of(name, `.spec.upstream.identityHeaders[${index}].name`),
+    ),
+  ]
+}
+
+function repeated(spec: AccessPolicySpec, seen: Set<string>): Problem[] {
   return spec.upstream.identityHeaders.flatMap(({ name }, index) => {
     const taken = seen.size === seen.add(name.toLowerCase()).size
     return taken

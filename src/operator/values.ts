@@ -66,7 +66,7 @@ export function createValues(
     if (spec.source?.existing) return adopt(key.apiKey, spec.source.existing.secretRef, secret, settings.keyPrefix)
     return {
       source: 'Generated',
-      secret: inspectSecret(ownerOf(key.apiKey, spec), secret, settings.keyPrefix, settings.seal),
+      secret: inspectSecret(ownerOf(key.apiKey, spec), secret, settings.seal),
     }
   }
 

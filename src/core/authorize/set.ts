@@ -88,9 +88,11 @@ export function* openSet(files: ReadonlyMap<string, Buffer>, expected: SetExpect
     return refuse('SignatureInvalid', `${signatureFile} has no signature by a trusted key over ${manifestFile}`)
   }
   const manifest = parseJson<Manifest>(manifestBytes)
-  if (manifest?.format === undefined) return refuse('ManifestMalformed', `${manifestFile} is not a manifest`)
+  if (!manifest || !Number.isSafeInteger(manifest.format))
+    return refuse('ManifestMalformed', `${manifestFile} is not a manifest`)
   if (manifest.format !== formatVersion)
     return refuse('FormatUnknown', `format ${manifest.format} is not ${formatVersion}`)
+  if (!isManifest(manifest)) return refuse('ManifestMalformed', `${manifestFile} lacks what its format asks for`)
   if (manifest.namespace !== expected.namespace || manifest.policy !== expected.policy) {
     return refuse('PolicyMismatch', `the set is that of AccessPolicy ${manifest.namespace}/${manifest.policy}`)
   }
@@ -135,6 +137,10 @@ export function* openSet(files: ReadonlyMap<string, Buffer>, expected: SetExpect
     findInShard(shards[shardOf(digest[0]!, shards.length)]!, digest)
   return { outcome: 'opened', set: { manifest, manifestHash, guard: compileGuard(document), find } }
 }
+
+/** What the rest relies on: of numbers that are none, no order could be told. */
+const isManifest = ({ epoch, sequence, shards, parts }: Manifest): boolean =>
+  [epoch, sequence, shards].every(Number.isSafeInteger) && shards >= 1 && typeof parts === 'object' && parts !== null
 
 const versionOf = ({ epoch, sequence }: Manifest): string => `${epoch}/${sequence}`
 

@@ -19,9 +19,12 @@ import {
   type Plan,
   readiness,
   readinessEvents,
+  shortened,
   toConditions,
   toTime,
 } from './plan.ts'
+
+const accessMessageLength = 1024
 
 /** All that the state of an ApiKey depends on. */
 export interface ObservedApiKey {
@@ -102,7 +105,9 @@ export function reconcileApiKey(
         policy,
         accepted: answer.accepted,
         reason: answer.accepted ? 'Granted' : answer.reason,
-        message: answer.accepted ? 'Everything that the entry asks for is granted.' : answer.message,
+        message: answer.accepted
+          ? 'Everything that the entry asks for is granted.'
+          : shortened(answer.message, accessMessageLength),
       })),
     },
     findings,
@@ -144,13 +149,24 @@ export interface Lifetime {
 
 /** From when until when the key is accepted. */
 export function lifetimeOf(apiKey: ApiKey, spec: ApiKeySpec): Lifetime {
-  const created = Date.parse(apiKey.metadata.creationTimestamp ?? '')
-  const fromLifetime = spec.lifetimeSeconds === undefined ? undefined : new Date(created + spec.lifetimeSeconds * 1000)
+  const created = Date.parse(apiKey.metadata.creationTimestamp ?? '1970-01-01T00:00:00Z')
+  const fromLifetime =
+    spec.lifetimeSeconds === undefined ? undefined : momentAt(created + spec.lifetimeSeconds * 1000, Math.floor)
   return {
-    notBefore: spec.notBeforeTime === undefined ? undefined : new Date(spec.notBeforeTime),
-    expires: spec.expiresTime === undefined ? fromLifetime : new Date(spec.expiresTime),
+    notBefore: spec.notBeforeTime === undefined ? undefined : momentAt(Date.parse(spec.notBeforeTime), Math.ceil),
+    expires: spec.expiresTime === undefined ? fromLifetime : momentAt(Date.parse(spec.expiresTime), Math.floor),
   }
 }
+
+/**
+ * A moment as sets and statuses can say it: a whole second, after the one that stands for none, with four digits for the
+ * year. Rounding never lets a key live longer than it was to.
+ */
+function momentAt(milliseconds: number, round: (seconds: number) => number): Date {
+  return new Date(Math.min(Math.max(round(milliseconds / 1000), 1), lastSecond) * 1000)
+}
+
+const lastSecond = Date.UTC(9999, 11, 31, 23, 59, 59) / 1000
 
 /** The key id and values that may be published. */
 export function usableValue(value: ValueFacts): UsableValue | undefined {
@@ -192,7 +208,7 @@ function createSecret(
   const { keyId } = parseKey(key, given.keyPrefix)!
   const value: KeyValue = { revision, digest: digestOf(key).toString('base64url'), createdTime: toTime(given.now) }
   return {
-    create: [renderSecret(owner, key, given.keyPrefix, [value], given.seal)],
+    create: [renderSecret(owner, key, [value], given.seal)],
     events: [
       {
         type: 'Normal',

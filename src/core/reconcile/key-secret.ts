@@ -2,7 +2,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { ApiKeySpec } from '../../api/api-key.ts'
 import { annotations, apiKeys, labels, managerName, secretData } from '../../api/names.ts'
 import type { KubeObject, Secret } from '../../api/object.ts'
-import { digestFromText, digestOf, digestToText, parseKey } from '../key.ts'
+import { digestFromText, digestOf, digestToText, partsOf } from '../key.ts'
 
 /** One value of a key, without the value. */
 export interface KeyValue {
@@ -40,14 +40,8 @@ export interface KeyOwner {
 export const secretNameOf = ({ name, spec }: Pick<KeyOwner, 'name' | 'spec'>): string => spec.secret?.name ?? name
 
 /** The Secret for a key. `seal` authenticates what it says of its values. */
-export function renderSecret(
-  owner: KeyOwner,
-  key: string,
-  keyPrefix: string,
-  values: readonly KeyValue[],
-  seal: Buffer,
-): Secret {
-  const { keyId, secret, check } = parseKey(key, keyPrefix)!
+export function renderSecret(owner: KeyOwner, key: string, values: readonly KeyValue[], seal: Buffer): Secret {
+  const { prefix, keyId, secret, check } = partsOf(key)!
   const template = owner.spec.secret?.template ?? {
     [secretData.key]: '$(key)',
     [secretData.keyId]: '$(keyId)',
@@ -70,7 +64,7 @@ export function renderSecret(
       labels: { ...owner.spec.secret?.labels, [labels.managed]: 'true', 'app.kubernetes.io/managed-by': managerName },
       annotations: {
         ...owner.spec.secret?.annotations,
-        [annotations.values]: sealValues(owner.uid, { keyId, values, layout }, seal),
+        [annotations.values]: sealValues(owner.uid, { prefix, keyId, values, layout }, seal),
       },
       ownerReferences: [
         {
@@ -91,15 +85,11 @@ export function renderSecret(
 }
 
 /** Reads a Secret of the name that the key's should have. */
-export function inspectSecret(
-  owner: KeyOwner,
-  secret: Secret | undefined,
-  keyPrefix: string,
-  seal: Buffer,
-): SecretFacts {
+export function inspectSecret(owner: KeyOwner, secret: Secret | undefined, seal: Buffer): SecretFacts {
   if (!secret) return { state: 'Absent' }
   const owners = secret.metadata.ownerReferences ?? []
-  if (secret.metadata.labels?.[labels.managed] !== 'true' || !owners.some(({ uid }) => uid === owner.uid)) {
+  // Our label may have been taken off: what we wrote under our seal still tells that it is ours, and the label comes back.
+  if (!owners.some(({ uid }) => uid === owner.uid)) {
     return {
       state: 'NotOwned',
       ofFormerKey: owners.some(({ kind, name }) => kind === apiKeys.kind && name === owner.name),
@@ -108,9 +98,9 @@ export function inspectSecret(
   const sealed = openValues(owner.uid, secret.metadata.annotations?.[annotations.values], seal)
   const current = sealed?.values.at(-1)
   if (!sealed || !current) return { state: 'Tampered' }
-  const key = findKey(secret, sealed.keyId, current.digest, keyPrefix)
+  const key = findKey(secret, sealed, current.digest)
   if (key === undefined) return { state: 'Tampered' }
-  const wanted = renderSecret(owner, key, keyPrefix, sealed.values, seal)
+  const wanted = renderSecret(owner, key, sealed.values, seal)
   const repair = isAsWanted(secret, wanted)
     ? undefined
     : {
@@ -121,25 +111,32 @@ export function inspectSecret(
 }
 
 interface Sealed {
+  /** What generated keys began with when this one was made. */
+  readonly prefix: string
   readonly keyId: string
   readonly values: readonly KeyValue[]
   /** Names of data, labels and annotations that we wrote: one that is no longer wanted shows only here. */
   readonly layout: readonly string[]
 }
 
-function sealValues(uid: string, { keyId, values, layout }: Sealed, seal: Buffer): string {
+function sealValues(uid: string, { prefix, keyId, values, layout }: Sealed, seal: Buffer): string {
   const shown = values.map((value) => ({ ...value, digest: digestToText(value.digest) }))
-  const text = JSON.stringify({ keyId, values: shown, layout })
-  return JSON.stringify({ keyId, values: shown, layout, mac: macOf(uid, text, seal).toString('base64url') })
+  const text = JSON.stringify({ prefix, keyId, values: shown, layout })
+  return JSON.stringify({ prefix, keyId, values: shown, layout, mac: macOf(uid, text, seal).toString('base64url') })
 }
 
 function openValues(uid: string, text: string | undefined, seal: Buffer): Sealed | undefined {
   try {
-    const { mac, keyId, values, layout } = JSON.parse(text ?? '') as Sealed & { readonly mac: string }
+    const { mac, prefix, keyId, values, layout } = JSON.parse(text ?? '') as Sealed & { readonly mac: string }
     const given = Buffer.from(mac, 'base64url')
-    const expected = macOf(uid, JSON.stringify({ keyId, values, layout }), seal)
+    const expected = macOf(uid, JSON.stringify({ prefix, keyId, values, layout }), seal)
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
-    return { keyId, values: values.map((value) => ({ ...value, digest: digestFromText(value.digest) })), layout }
+    return {
+      prefix,
+      keyId,
+      values: values.map((value) => ({ ...value, digest: digestFromText(value.digest) })),
+      layout,
+    }
   } catch {
     return undefined
   }
@@ -152,17 +149,21 @@ const macOf = (uid: string, text: string, seal: Buffer): Buffer =>
  * The key in a Secret, by its digest: as a whole, or as its id and secret where a template has them apart. The template
  * that wrote the data may have been another than today's.
  */
-function findKey(secret: Secret, keyId: string, digest: string, keyPrefix: string): string | undefined {
+function findKey(secret: Secret, { prefix, keyId }: Sealed, digest: string): string | undefined {
   for (const encoded of Object.values(secret.data ?? {})) {
+    if (encoded.length > longestData) continue
     const text = Buffer.from(encoded, 'base64').toString('latin1')
     // Overlapping on purpose: a template may put letters right before the secret.
     for (const match of text.matchAll(/(?=([0-9A-Za-z]{49}))/g)) {
-      const key = `${keyPrefix}_${keyId}_${match[1]}`
-      if (parseKey(key, keyPrefix) && digestOf(key).toString('base64url') === digest) return key
+      const key = `${prefix}_${keyId}_${match[1]}`
+      if (partsOf(key) && digestOf(key).toString('base64url') === digest) return key
     }
   }
   return undefined
 }
+
+/** More than any template renders to, in base64; others may put a megabyte into the same Secret. */
+const longestData = 128 * 1024
 
 /** Whether the Secret holds everything that we want in it; what others added is theirs. */
 function isAsWanted(secret: Secret, wanted: Secret): boolean {

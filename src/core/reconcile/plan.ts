@@ -37,8 +37,15 @@ export const finding = (type: string, status: boolean, reason: string, message: 
   type,
   status: status ? 'True' : 'False',
   reason,
-  message,
+  message: shortened(message, conditionMessageLength),
 })
+
+/** What a condition's message may hold is more than anybody reads. */
+const conditionMessageLength = 4096
+
+/** A text that a bounded field takes: what is cut off would have kept the whole status from being written. */
+export const shortened = (text: string, length: number): string =>
+  text.length <= length ? text : `${text.slice(0, length - 1)}…`
 
 /** Conditions from findings; `lastTransitionTime` moves only with the status. */
 export function toConditions(
