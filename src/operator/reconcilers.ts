@@ -56,7 +56,7 @@ export function apiKeyReconciler(around: Surroundings, settings: ApiKeySettings)
       apiKey: latest.apiKey,
       value,
       namespaceLabels: namespaceLabels(caches, latest.apiKey.metadata.namespace),
-      policies: policiesOf(caches, latest).map((found) => found.map(policyFacts)),
+      policies: policiesOf(caches, latest).map((found) => found.map((facts) => policyFacts(caches, facts))),
       publications: publicationsOf(around, latest),
     }
     const plan = reconcileApiKey(observed, { ...settings, now: now(), randomBytes })
@@ -79,15 +79,17 @@ export function accessPolicyReconciler(
   { published }: PublicationHooks,
 ): Reconciler {
   const { cluster, caches, publications, now } = around
-  const written = new Map<string, { readonly time: Date; readonly edition: Pick<Manifest, 'epoch' | 'sequence'> }>()
+  const written = new Map<string, Written>()
   return async (name) => {
     const cached = caches.policies.get(name)
     if (!cached || cached.policy.metadata.deletionTimestamp !== undefined) {
       publications.forget(nameKey(name))
+      written.delete(nameKey(name))
       return done
     }
     const uid = cached.policy.metadata.uid ?? ''
-    const last = written.get(uid)
+    const before = written.get(nameKey(name))
+    const last = before?.uid === uid ? before : undefined
     const plan = reconcileAccessPolicy(
       {
         policy: cached.policy,
@@ -106,10 +108,17 @@ export function accessPolicyReconciler(
       if (object.kind === accessPolicies.kind) return caches.policies.put(object)
       caches.configMaps.put(object)
       const edition = editionOf(object)
-      if (edition) written.set(uid, { time: now(), edition })
+      if (edition) written.set(nameKey(name), { uid, time: now(), edition })
     })
     return { again, wakeAt: plan.wakeAt }
   }
+}
+
+/** What this process has written for a policy, by its uid, and when. */
+interface Written {
+  readonly uid: string
+  readonly time: Date
+  readonly edition: Pick<Manifest, 'epoch' | 'sequence'>
 }
 
 const editionOf = (object: KubeObject): Manifest | undefined => {
@@ -143,19 +152,17 @@ function publicationsOf(around: Surroundings, key: CachedKey): ReadonlyMap<strin
   return found
 }
 
-function policyFacts({
-  namespace,
-  name,
-  cached,
-}: {
-  namespace: string
-  name: string
-  cached: CachedPolicy | undefined
-}): PolicyFacts {
+function policyFacts(
+  caches: Caches,
+  { namespace, name, cached }: { namespace: string; name: string; cached: CachedPolicy | undefined },
+): PolicyFacts {
   if (!cached) return { namespace, name, policy: undefined }
   const { compiled } = cached
-  if (compiled.ok) return { namespace, name, policy: compiled.value }
-  return { namespace, name, policy: compiled.problems.map(({ path, message }) => `${path}: ${message}`).join('; ') }
+  if (!compiled.ok)
+    return { namespace, name, policy: compiled.problems.map(({ path, message }) => `${path}: ${message}`).join('; ') }
+  const conflict = findConflict(caches, cached)
+  if (conflict === undefined) return { namespace, name, policy: compiled.value }
+  return { namespace, name, policy: `AccessPolicy ${conflict}, which is older, guards the same port of the same pods.` }
 }
 
 /** A namespace's labels, among them its name, which the API server keeps as a label too. */

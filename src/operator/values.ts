@@ -39,13 +39,20 @@ export function createValues(
   changed: (key: CachedKey) => void,
 ): Values {
   const known = new Map<string, Known>()
+  /** Readings under way, by uid: what changes meanwhile must be read once more, for the answer may be from before. */
+  const reading = new Map<string, { overtaken: boolean }>()
   const claims = new Claims()
 
-  const remember = (key: CachedKey, facts: ValueFacts, secretVersion: string | undefined): ValueFacts => {
+  const remember = (
+    key: CachedKey,
+    facts: ValueFacts,
+    secretVersion: string | undefined,
+    stale = false,
+  ): ValueFacts => {
     const { uid = '', generation } = key.apiKey.metadata
     const before = known.get(uid)?.facts
     const judged = withoutDuplicates(key, facts)
-    known.set(uid, { facts: judged, generation, secretVersion, stale: false })
+    known.set(uid, { facts: judged, generation, secretVersion, stale })
     if (JSON.stringify(usableOf(before)) !== JSON.stringify(usableOf(judged))) changed(key)
     return judged
   }
@@ -98,13 +105,17 @@ export function createValues(
           undefined,
         )
       }
+      const now = { overtaken: false }
+      reading.set(uid, now)
       try {
         const [namespace, name] = key.secret!.split('/') as [string, string]
         const secret = (await cluster.get(secrets, { namespace, name })) as Secret | undefined
-        return remember(key, inspect(key, spec, secret), secret?.metadata.resourceVersion)
+        return remember(key, inspect(key, spec, secret), secret?.metadata.resourceVersion, now.overtaken)
       } catch (error) {
         if (!(error instanceof ClusterError) || error.code !== 'Forbidden') throw error
         return remember(key, { source: 'Unusable', reason: 'SecretUnreadable', message: error.message }, undefined)
+      } finally {
+        reading.delete(uid)
       }
     },
 
@@ -118,7 +129,9 @@ export function createValues(
       return caches.apiKeys.by('secret', nameKey(name)).filter(({ apiKey }) => {
         const uid = apiKey.metadata.uid ?? ''
         const entry = known.get(uid)
-        if (entry && !entry.stale && entry.secretVersion === version) return false
+        const under = reading.get(uid)
+        if (under) under.overtaken = true
+        else if (entry && !entry.stale && entry.secretVersion === version) return false
         if (entry) known.set(uid, { ...entry, stale: true })
         return true
       })

@@ -1,6 +1,6 @@
 import type { AccessPolicy, AccessPolicySpec, AccessPolicyStatus } from '../../api/access-policy.ts'
 import type { ApiKey, ApiKeySpec } from '../../api/api-key.ts'
-import { accessPolicies, conditionTypes, configMaps, labels } from '../../api/names.ts'
+import { accessPolicies, conditionTypes, configMaps } from '../../api/names.ts'
 import { type ConfigMap, nameKey } from '../../api/object.ts'
 import type { Parsed } from '../../api/schema.ts'
 import { configMapName, type Manifest, manifestFile, signatureFile } from '../../api/verification.ts'
@@ -17,11 +17,13 @@ import {
   type Plan,
   readiness,
   readinessEvents,
+  shortened,
   toConditions,
 } from './plan.ts'
 import {
   type AdmittedKey,
   type Content,
+  configMapLabels,
   describeParts,
   explainedSeconds,
   writeConfigMaps,
@@ -78,13 +80,19 @@ export function reconcileAccessPolicy(
   const acceptance = judgeAcceptance(observed)
   // A typing error must open no door and close none, and keys must remain revocable while it lasts.
   const policy = observed.compiled.ok ? observed.compiled.value : observed.lastGood
-  if (!policy || (acceptance.status === 'False' && observed.compiled.ok))
+  const own = observed.configMaps.filter((configMap) => isOwned(configMap, observed.policy))
+  // One that lost a conflict after it was published keeps its set up to date: there are sidecars that decide by it.
+  if (!policy || (observed.conflict !== undefined && own.length === 0))
     return unpublished(observed, acceptance, given.now)
   const { admitted, rejected } = admitKeys(policy, observed.keys)
-  const foreign = observed.configMaps.find((configMap) => !isOwned(configMap, observed.policy))
+  const foreign = observed.configMaps.find((configMap) => !own.includes(configMap) && isPartOf(policy, configMap))
   if (foreign) return blocked(observed, foreign, acceptance, admitted, rejected, given.now)
-  return publish(observed, policy, acceptance, admitted, rejected, given)
+  return publish({ ...observed, configMaps: own }, policy, acceptance, admitted, rejected, given)
 }
+
+/** Whether a ConfigMap has a name that the policy's set needs. */
+const isPartOf = ({ name, shards }: Policy, { metadata }: ConfigMap): boolean =>
+  Array.from({ length: shards }, (_, shard) => configMapName(name, shard)).includes(metadata.name)
 
 function judgeAcceptance({ compiled, conflict }: ObservedAccessPolicy): Finding {
   const is = (holds: boolean, reason: string, message: string): Finding =>
@@ -219,7 +227,7 @@ function publish(
   const { now } = given
   const current = readCurrent(observed, policy, [given.signingKey.publicKey, given.nextPublicKey])
   const content = writeContent(policy, [...admitted.values()], current.digests, now)
-  const isPublished = current.manifest !== undefined && isSame(content, current.manifest, observed.configMaps, policy)
+  const isPublished = current.manifest !== undefined && isSame(content, current.manifest, observed.configMaps)
   const bytes = [...content.files.values()].reduce((sum, text) => sum + text.length, 0)
   const dueTime = observed.writtenTime && new Date(observed.writtenTime.getTime() + given.pauseMilliseconds(bytes))
   const mayWrite = dueTime === undefined || dueTime <= now
@@ -266,7 +274,7 @@ function publish(
     create: maps.filter(({ metadata }) => !known.has(metadata.name)),
     apply: maps.flatMap((map) => {
       const stored = known.get(map.metadata.name)
-      if (!stored) return []
+      if (!stored || isStored(map, stored)) return []
       const { uid, resourceVersion } = stored.metadata
       return [
         {
@@ -313,17 +321,23 @@ function readCurrent(
   return { manifest: manifest.policyUid === policy.uid ? manifest : undefined, digests }
 }
 
-/** Whether the stored files are, byte for byte, what they should be. */
-function isSame(content: Content, manifest: Manifest, maps: readonly ConfigMap[], policy: Policy): boolean {
+/** Whether the stored files are, byte for byte, what they should be, and found again by their labels. */
+function isSame(content: Content, manifest: Manifest, maps: readonly ConfigMap[]): boolean {
   if (manifest.shards !== content.shards || maps.length !== content.shards) return false
   if (JSON.stringify(sorted(manifest.parts)) !== JSON.stringify(sorted(describeParts(content)))) return false
-  const stored = new Map(
-    maps
-      .filter(({ metadata }) => metadata.name.startsWith(configMapName(policy.name)))
-      .flatMap(({ data }) => Object.entries(data ?? {})),
-  )
+  if (!maps.every(({ metadata }) => holds(metadata.labels, configMapLabels(manifest.policy)))) return false
+  const stored = new Map(maps.flatMap(({ data }) => Object.entries(data ?? {})))
   return [...content.files].every(([name, text]) => stored.get(name) === text)
 }
+
+/** Whether a ConfigMap is as it should be already: an unchanged shard is not written again. */
+const isStored = (wanted: ConfigMap, stored: ConfigMap): boolean =>
+  holds(stored.metadata.labels, wanted.metadata.labels) &&
+  holds(stored.data, wanted.data) &&
+  Object.keys(stored.data ?? {}).length === Object.keys(wanted.data ?? {}).length
+
+const holds = (actual: Readonly<Record<string, string>> = {}, part: Readonly<Record<string, string>> = {}): boolean =>
+  Object.entries(part).every(([name, value]) => actual[name] === value)
 
 const sorted = <T>(record: Readonly<Record<string, T>>): [string, T][] =>
   Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1))
@@ -361,8 +375,8 @@ function explanationEnds({ keys }: Content, admitted: ReadonlyMap<string, Admitt
   return earliest(ends, now)
 }
 
+/** By its owner: a label that somebody took off comes back with the next write. */
 const isOwned = ({ metadata }: ConfigMap, policy: AccessPolicy): boolean =>
-  metadata.labels?.[labels.managed] === 'true' &&
   metadata.ownerReferences?.some(({ uid }) => uid === policy.metadata.uid) === true
 
 const editionOf = ({ epoch, sequence, publishedTime }: Manifest): Partial<AccessPolicyStatus> => ({
@@ -372,6 +386,7 @@ const editionOf = ({ epoch, sequence, publishedTime }: Manifest): Partial<Access
 })
 
 const rejectedShown = 20
+const rejectedMessageLength = 1024
 
 function counts(
   admitted: ReadonlyMap<string, AdmittedKey>,
@@ -380,7 +395,11 @@ function counts(
   const shown = [...rejected].sort(([a], [b]) => (a < b ? -1 : 1)).slice(0, rejectedShown)
   return {
     keys: { active: admitted.size, refused: rejected.size },
-    rejectedKeys: shown.map(([key, { reason, message }]) => ({ key, reason, message })),
+    rejectedKeys: shown.map(([key, { reason, message }]) => ({
+      key,
+      reason,
+      message: shortened(message, rejectedMessageLength),
+    })),
   }
 }
 

@@ -239,13 +239,20 @@ export function describeParts({ files }: Pick<Content, 'files'>): Record<string,
   )
 }
 
+/** By these the operator finds the ConfigMaps of a policy's set. */
+export const configMapLabels = (policy: string): Record<string, string> => ({
+  [labels.managed]: 'true',
+  [labels.policy]: policy,
+  'app.kubernetes.io/managed-by': managerName,
+})
+
 const configMap = (policy: Policy, shard: number, data: Record<string, string>): ConfigMap => ({
   apiVersion: 'v1',
   kind: 'ConfigMap',
   metadata: {
     name: configMapName(policy.name, shard),
     namespace: policy.namespace,
-    labels: { [labels.managed]: 'true', [labels.policy]: policy.name, 'app.kubernetes.io/managed-by': managerName },
+    labels: configMapLabels(policy.name),
     ownerReferences: [
       {
         apiVersion: accessPolicies.apiVersion,
