@@ -22,12 +22,22 @@ const prefixLength = /^(?:0|[1-9][0-9]{0,2})$/
 /** Strict: no octal, no shortened IPv4, no zone id. Undefined for anything else. */
 export function parseAddress(text: string): Address | undefined {
   if (ipv4.test(text)) return ipv4Words(text)
-  if (text.length > 45 || !ipv6.test(text) || !ipaddr.IPv6.isValid(text)) return undefined
-  const bytes = ipaddr.IPv6.parse(text).toByteArray()
+  if (text.length > 45 || !ipv6.test(text)) return undefined
+  const inGroups = text.replace(dottedTail, groupsOf)
+  if (!ipaddr.IPv6.isValid(inGroups)) return undefined
+  const bytes = ipaddr.IPv6.parse(inGroups).toByteArray()
   return Int32Array.from(
     [0, 4, 8, 12],
     (at) => (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!,
   )
+}
+
+const dottedTail = /[0-9]+\.[0-9.]+$/
+
+/** Four octets as two groups: the library would take `::10.0.0.1` for `::ffff:10.0.0.1`, which is another address. */
+function groupsOf(dotted: string): string {
+  const word = ipv4Words(dotted)[3]! >>> 0
+  return `${(word >>> 16).toString(16)}:${(word & 0xffff).toString(16)}`
 }
 
 /** An address, or a CIDR without host bits. Undefined for anything else. */
