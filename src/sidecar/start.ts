@@ -44,7 +44,6 @@ export async function runSidecar(given: SidecarArguments, ended: Promise<string>
 
 /** Deadlines of a connection are met, and answers in progress are judged again, to within this. */
 const tickMilliseconds = 500
-const drainSeconds = 20
 
 /**
  * Listens at once, and answers 503 until the sets are loaded: a pod is not ready before, but its ports do not flap.
@@ -97,7 +96,7 @@ export async function startSidecar(
 
   const sets = [...policies.values()].map(({ set }) => set)
   const stop = async () => {
-    await Promise.all(listeners.map((listener) => listener.stop(drainSeconds)))
+    await Promise.all(listeners.map((listener) => listener.stop(limits.drainSeconds)))
     await adminListener?.stop(1)
     await Promise.all(sets.map((set) => set.stop()))
     ticker.stop()

@@ -80,7 +80,7 @@ export class ClientConnection {
     const connection = last ? 'Connection: close\r\n' : ''
     const framing = `Date: ${this.context.ticker.date}\r\nContent-Length: ${answer.body.length}\r\n`
     const text = `HTTP/1.1 ${answer.status} ${answer.reason}\r\n${answer.fieldLines}${framing}${connection}\r\n`
-    this.socket.write(head?.method === 'HEAD' ? text : text + answer.body, 'latin1')
+    this.context.outbox.write(this.socket, head?.method === 'HEAD' ? text : text + answer.body)
     if (last) {
       this.close()
       return
@@ -206,6 +206,7 @@ export class ClientConnection {
     this.peerEnded = true
     if (this.exchange === undefined) {
       this.closing = true
+      this.context.outbox.flush()
       this.socket.end()
     } else if (!this.exchange.requestComplete) {
       this.exchange.abandon()
@@ -221,6 +222,7 @@ export class ClientConnection {
     this.closing = true
     this.rest = undefined
     this.deadline = this.context.ticker.now + this.context.limits.lingerSeconds * 1000
+    this.context.outbox.flush()
     this.socket.end()
     this.resume()
   }

@@ -1,5 +1,6 @@
 import type { Gate, Signals } from './gate.ts'
 import type { Limits } from './limits.ts'
+import type { Outbox } from './outbox.ts'
 import type { Ticker } from './ticker.ts'
 import type { UpstreamPool } from './upstream-pool.ts'
 
@@ -10,6 +11,7 @@ export interface Context {
   readonly limits: Limits
   readonly ticker: Ticker
   readonly pool: UpstreamPool
+  readonly outbox: Outbox
   /** Milliseconds of a monotonic clock. */
   readonly clock: () => number
   /** No connection is kept after its present answer. */

@@ -58,7 +58,8 @@ export class Exchange {
       }
       this.requestComplete = this.requestBody.complete
       this.firstBytes = bytes
-      if (this.head.expectsContinue && end === bytes.length && end === at) this.client.socket.write(continueHead)
+      if (this.head.expectsContinue && end === bytes.length && end === at)
+        this.context.outbox.write(this.client.socket, continueHead)
     }
     if (end < bytes.length) this.client.keep(bytes.subarray(end))
     this.extend()
@@ -75,7 +76,15 @@ export class Exchange {
     this.extend()
     const ranges = this.requestBody?.ranges ?? noRanges
     const opening = `${this.head.method} ${this.allowed.target} HTTP/1.1\r\n${this.allowed.fieldLines}${this.framing()}\r\n`
-    const ready = send(connection.socket, opening, this.firstBytes, ranges, this.isChunked, this.requestComplete)
+    const ready = send(
+      this.context.outbox,
+      connection.socket,
+      opening,
+      this.firstBytes,
+      ranges,
+      this.isChunked,
+      this.requestComplete,
+    )
     this.firstBytes = noBytes
     if (this.requestComplete) return
     if (ready) this.client.resume()
@@ -93,7 +102,15 @@ export class Exchange {
     this.requestComplete = body.complete
     if (end < bytes.length) this.client.keep(bytes.subarray(end))
     this.extend()
-    const ready = send(this.upstream!.socket, '', bytes, body.ranges, this.isChunked, this.requestComplete)
+    const ready = send(
+      this.context.outbox,
+      this.upstream!.socket,
+      '',
+      bytes,
+      body.ranges,
+      this.isChunked,
+      this.requestComplete,
+    )
     if (!ready && !this.requestComplete) this.client.pause()
   }
 

@@ -10,6 +10,8 @@ export interface Limits {
   readonly streamSeconds: number
   /** How long a client may take to read its last answer and close. */
   readonly lingerSeconds: number
+  /** How long requests in progress may go on when the process is asked to end. */
+  readonly drainSeconds: number
   /** Shorter than applications keep idle connections themselves (Node: five seconds), so that they seldom close first. */
   readonly upstreamIdleSeconds: number
   /** Client connections of one guarded port; further ones are closed at once. */
@@ -24,6 +26,7 @@ export const defaultLimits: Limits = {
   bodySeconds: 30,
   streamSeconds: 300,
   lingerSeconds: 2,
+  drainSeconds: 20,
   upstreamIdleSeconds: 4,
   maxConnections: 8192,
   maxWaiting: 1024,

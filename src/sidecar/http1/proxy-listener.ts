@@ -4,6 +4,7 @@ import { ClientConnection } from './client-connection.ts'
 import type { Context } from './context.ts'
 import type { Gate, Signals } from './gate.ts'
 import type { Limits } from './limits.ts'
+import { Outbox } from './outbox.ts'
 import type { Ticker } from './ticker.ts'
 import { UpstreamPool } from './upstream-pool.ts'
 
@@ -39,7 +40,8 @@ export class ProxyListener {
     this.endpoint = options.listen
     this.log = options.log
     this.pool = new UpstreamPool({ gate, signals, limits, ticker }, options.upstream)
-    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, draining: false }
+    const outbox = new Outbox(() => this.pool.size - this.pool.idleCount)
+    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, outbox, draining: false }
     // Half-open, so that a client may close its side once it has sent its request.
     this.server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.accept(socket))
     this.server.maxConnections = limits.maxConnections

@@ -41,14 +41,14 @@ export class ResponseRelay {
   fault = ''
   private readonly client: Socket
   private readonly request: RequestHead
-  private readonly context: Pick<Context, 'draining'>
+  private readonly context: Pick<Context, 'draining' | 'outbox'>
   private gathering: HeadBuffer | undefined
   private interimAnswers = 0
   private asChunks = false
   private keepsUpstream = false
   private body: BodyReader | undefined
 
-  constructor(client: Socket, request: RequestHead, context: Pick<Context, 'draining'>) {
+  constructor(client: Socket, request: RequestHead, context: Pick<Context, 'draining' | 'outbox'>) {
     this.client = client
     this.request = request
     this.context = context
@@ -66,7 +66,7 @@ export class ResponseRelay {
    */
   endsWithConnection(): boolean {
     if (!(this.body instanceof UntilCloseReader)) return false
-    if (this.asChunks) this.client.write('0\r\n\r\n', 'latin1')
+    if (this.asChunks) this.write('0\r\n\r\n')
     return true
   }
 
@@ -91,7 +91,7 @@ export class ResponseRelay {
       if (head.status === 101 || this.interimAnswers > maxInterimAnswers) return this.refuse(notAHead)
       // 100 is between the application and us: the client's own expectation has been met here.
       if (head.status !== 100 && this.request.minorVersion === 1) {
-        this.client.write(`HTTP/1.1 ${head.status} ${head.reason}\r\n${head.fieldLines}\r\n`, 'latin1')
+        this.write(`HTTP/1.1 ${head.status} ${head.reason}\r\n${head.fieldLines}\r\n`)
       }
     }
     return 'more'
@@ -119,7 +119,7 @@ export class ResponseRelay {
 
     if (bodyLength === undefined || bodyLength === 0) {
       this.reusable = this.keepsUpstream && head.end === bytes.length
-      this.client.write(text, 'latin1')
+      this.write(text)
       return 'complete'
     }
     this.body =
@@ -140,6 +140,7 @@ export class ResponseRelay {
       return 'malformed'
     }
     const ready = send(
+      this.context.outbox,
       this.client,
       head,
       bytes,
@@ -153,6 +154,10 @@ export class ResponseRelay {
       return 'complete'
     }
     return ready ? 'more' : 'blocked'
+  }
+
+  private write(text: string): void {
+    this.context.outbox.write(this.client, text)
   }
 
   private refuse(fault: ResponseFault): Relayed {

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Outbox } from './outbox.ts'
 
 /**
  * So many received bytes are passed on as one string, which is the cheapest write there is: up to 16 KiB, Node writes from
@@ -15,6 +16,7 @@ export const smallBytes = 14 * 1024
  * @returns false where the sender should wait for `drain`
  */
 export function send(
+  outbox: Outbox,
   socket: Socket,
   head: string,
   bytes: Buffer,
@@ -33,9 +35,10 @@ export function send(
       text += bytes.toString('latin1', ranges[index], ranges[index + 1])
     }
     text += after
-    return text === '' || socket.write(text, 'latin1')
+    return text === '' || outbox.write(socket, text)
   }
 
+  outbox.flush()
   socket.cork()
   let ready = true
   if (before !== '') ready = socket.write(before, 'latin1')
