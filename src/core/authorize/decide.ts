@@ -164,7 +164,11 @@ function readConnection(value: string, classify: (name: string) => FieldClass): 
   for (const member of membersOf(value)) {
     const option = member.toLowerCase()
     if (option === '' || connectionOptions.has(option)) continue
-    if (!fieldName.test(option) || classify(option) !== 'pass') return undefined
+    if (!fieldName.test(option)) return undefined
+    const kind = classify(option)
+    // What proxies tell of the client is judged or replaced here in any case: naming it takes nothing away.
+    if (kind === 'x-forwarded-for' || kind === 'forwarded' || kind === 'from-proxy') continue
+    if (kind !== 'pass') return undefined
     nominated.push(option)
   }
   return nominated
