@@ -137,6 +137,7 @@ export async function startSidecar(
           '/metrics': async () => ({ status: 200, contentType: registry.contentType, body: await registry.text() }),
         },
       })
+      log.info('Serving health and metrics', { listen: { host: adminListener.host, port: adminListener.port } })
     }
     await Promise.all(sets.map((set) => set.start()))
     return {
