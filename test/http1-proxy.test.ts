@@ -744,6 +744,7 @@ describe('clients', () => {
     await on.client()
     const second = await on.client()
     await second.closes()
+    expect(on.counts.drops).toBe(1)
   })
 })
 
@@ -768,6 +769,31 @@ describe('a decision that changes', () => {
     expect(await client.closes()).toMatch(/^HTTP\/1.1 401 [\s\S]*revoked$/)
     await app.closes()
   })
+})
+
+describe('a defect', () => {
+  test.each(['/defect', '/a'])(
+    'ends the connection and no other: in the decision on %s, or the answer',
+    async (target) => {
+      const on = await start()
+      const [other, otherApp] = await exchange(on, get('/other'))
+      on.gate.failed = () => {
+        throw new Error('on purpose')
+      }
+      const client = await on.client()
+      client.send(get(target))
+      if (target === '/a') {
+        const app = await on.upstream.connection()
+        await app.receives('/a ')
+        app.send('nonsense that is long enough')
+        await app.closes()
+      }
+      await eventually('the client to see an error', () => client.failed)
+      expect(client.received).toBe('')
+      otherApp.send(ok('fine'))
+      await other.receives('fine')
+    },
+  )
 })
 
 describe('draining', () => {

@@ -109,6 +109,14 @@ describe('refusals in the log', () => {
     expect(JSON.parse(lines[3]!)).toMatchObject({ omitted: 4 })
   })
 
+  test('tell of an application that fails, as seldom', () => {
+    const { lines, refusals } = recorded()
+    for (let count = 0; count < 5; count += 1) refusals.noteFailure('Malformed', 'the status line is not well formed')
+    refusals.noteFailure('Closed', 'ECONNRESET')
+    expect(lines.map((line) => JSON.parse(line).failure)).toEqual(['Malformed', 'Closed'])
+    expect(JSON.parse(lines[0]!)).toMatchObject({ level: 'warn', detail: 'the status line is not well formed' })
+  })
+
   test('do not grow without bound', () => {
     const { lines, refusals } = recorded()
     for (let count = 0; count < 5000; count += 1) refusals.note({ ...unknown, keyId: String(count) })

@@ -93,7 +93,7 @@ describe('a sidecar', () => {
     expect(await admin('/healthz')).toMatchObject({ status: 200 })
     expect(await admin('/readyz')).toEqual({
       status: 503,
-      body: '{"ready":false,"missing":["shop/orders","shop/stock"]}\n',
+      body: '{"ready":false,"missing":["shop/orders","shop/stock"],"draining":false}\n',
     })
     await publish(1, [{ key: keyOf(1) }])
     await eventually('one set', async () => (await admin('/readyz')).body.includes('["shop/stock"]'))
@@ -101,7 +101,7 @@ describe('a sidecar', () => {
     expect(await status('/any', keyOf(1), 1)).toBe(503)
     await publish(1, [], stock)
     await sidecar.ready()
-    expect(await admin('/readyz')).toEqual({ status: 200, body: '{"ready":true,"missing":[]}\n' })
+    expect(await admin('/readyz')).toEqual({ status: 200, body: '{"ready":true,"missing":[],"draining":false}\n' })
   })
 
   test('judges by key, path and policy, and tells the application who calls', async () => {

@@ -50,6 +50,7 @@ export class SidecarMetrics {
       setAge: metrics.gauge('postern_set_age_seconds', 'Time since the loaded set was published.', policy),
       setKeys: metrics.gauge('postern_set_keys', 'Values of keys in the loaded set.', policy),
       setRefused: metrics.counter('postern_set_refused_total', 'Verification sets refused.', ['policy', 'reason']),
+      dropped: metrics.counter('postern_client_connections_dropped_total', 'Connections beyond the limit.', policy),
       clients: metrics.gauge('postern_client_connections', 'Open connections of clients.', port),
       upstreamConnections: metrics.gauge('postern_upstream_connections', 'Open connections to the application.', [
         ...port,
@@ -99,6 +100,7 @@ export class SidecarMetrics {
       upstreamConnected: () => connects.add(),
       retried: () => retries.add(),
       cut: () => cut.add(),
+      connectionDropped: () => families.dropped.with(policy).add(),
     }
   }
 

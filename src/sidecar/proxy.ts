@@ -1,6 +1,5 @@
 import type { Allowed, Authorizer, RequestFacts } from '../core/authorize/decision.ts'
 import type { VerificationSet } from '../core/authorize/set.ts'
-import type { Log } from '../runtime/log.ts'
 import type { Answer, Failure, Gate } from './http1/gate.ts'
 import type { RequestHead } from './http1/request-head.ts'
 import type { PolicyMetrics } from './policy-metrics.ts'
@@ -26,7 +25,6 @@ export interface PolicyGateOptions {
   readonly currentSet: () => VerificationSet | undefined
   readonly metrics: PolicyMetrics
   readonly refusalLog: RefusalLog
-  readonly log: Log
   /** Milliseconds of a monotonic clock. */
   readonly clock: () => number
 }
@@ -61,8 +59,10 @@ export class PolicyGate implements Gate {
     return this.currentRefusals().answerTo(decision)
   }
 
-  review(allowed: Allowed): Answer | undefined {
+  review(allowed: Allowed, byTimeAlone: boolean): Answer | undefined {
     const { authorizer } = this.options
+    // Expiry is all that time can bring: the many streams of keys without one cost nothing.
+    if (byTimeAlone && (allowed.key?.notAfter ?? 0) === 0) return undefined
     if (authorizer.stillAllowed(allowed)) return undefined
     const decision = authorizer.decide(allowed.facts)
     // It may be that another key, or none, would do now; this exchange was not begun with that.
@@ -78,9 +78,9 @@ export class PolicyGate implements Gate {
   }
 
   failed(failure: Failure, detail: string): Answer {
-    const { metrics, log } = this.options
+    const { metrics, refusalLog } = this.options
     metrics.failed(failure)
-    log.debug('A request came to nothing', { failure, detail })
+    refusalLog.noteFailure(failure, detail)
     return plainAnswer(statusOfFailure[failure])
   }
 

@@ -12,7 +12,7 @@ export interface LoggedRefusal {
 }
 
 const everySeconds = 10
-const rememberedPairs = 1000
+const rememberedTurns = 1000
 const maxPathLength = 256
 
 /**
@@ -22,7 +22,7 @@ const maxPathLength = 256
 export class RefusalLog {
   private readonly log: Log
   private readonly clock: () => number
-  private readonly pairs = new Map<string, { nextAt: number; omitted: number }>()
+  private readonly turns = new Map<string, { nextAt: number; omitted: number }>()
 
   /** @param clock milliseconds of a monotonic clock */
   constructor(log: Log, clock: () => number) {
@@ -31,25 +31,30 @@ export class RefusalLog {
   }
 
   note({ reason, keyId, method, target, peer, detail }: LoggedRefusal): void {
+    const omitted = this.takeTurn(`${keyId ?? ''} ${reason}`)
+    if (omitted === undefined) return
+    this.log.info('Refused a request', { reason, keyId, method, path: pathOf(target), peer, detail, omitted })
+  }
+
+  /** An allowed request that came to nothing; what is wrong with the application is for its owner to see. */
+  noteFailure(failure: string, detail: string): void {
+    const omitted = this.takeTurn(`failure ${failure}`)
+    if (omitted === undefined) return
+    this.log.warn('A request came to nothing', { failure, detail, omitted })
+  }
+
+  /** How many like it were left out since the last line; undefined where this one is to be left out too. */
+  private takeTurn(name: string): number | undefined {
     const now = this.clock()
-    const name = `${keyId ?? ''} ${reason}`
-    const known = this.pairs.get(name)
+    const known = this.turns.get(name)
     if (known !== undefined && now < known.nextAt) {
       known.omitted += 1
-      return
+      return undefined
     }
     // Forgetting them all now and then costs a few more lines; tracking ages would cost every refusal.
-    if (known === undefined && this.pairs.size >= rememberedPairs) this.pairs.clear()
-    this.pairs.set(name, { nextAt: now + everySeconds * 1000, omitted: 0 })
-    this.log.info('Refused a request', {
-      reason,
-      keyId,
-      method,
-      path: pathOf(target),
-      peer,
-      detail,
-      omitted: known?.omitted,
-    })
+    if (known === undefined && this.turns.size >= rememberedTurns) this.turns.clear()
+    this.turns.set(name, { nextAt: now + everySeconds * 1000, omitted: 0 })
+    return known?.omitted ?? 0
   }
 }
 

@@ -104,6 +104,7 @@ export class TestGate implements Gate {
 
   admit(head: RequestHead, peer: string | undefined): Allowed | Answer {
     this.heads.push(head)
+    if (head.target === '/defect') throw new Error('on purpose')
     if (head.target.startsWith('/refused')) return refusal(401, 'no')
     const { method, target, fields } = head
     return {
@@ -124,7 +125,7 @@ export class TestGate implements Gate {
     return refusal(status, detail)
   }
 
-  failed(failure: Failure): Answer {
+  failed = (failure: Failure): Answer => {
     this.failures.push(failure)
     const status = { BodyMalformed: 400, BodyStalled: 408, Unreachable: 503, Overloaded: 503, TimedOut: 504 }
     return refusal(failure in status ? status[failure as keyof typeof status] : 502, failure)
@@ -136,6 +137,7 @@ export class Counts {
   connects = 0
   retries = 0
   cuts = 0
+  drops = 0
 
   exchangeEnded(): void {
     this.ended += 1
@@ -151,6 +153,10 @@ export class Counts {
 
   cut(): void {
     this.cuts += 1
+  }
+
+  connectionDropped(): void {
+    this.drops += 1
   }
 }
 

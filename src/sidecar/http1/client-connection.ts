@@ -36,7 +36,13 @@ export class ClientConnection {
     this.socket = socket
     this.peer = socket.remoteAddress
     this.deadline = context.ticker.now + context.limits.headSeconds * 1000
-    socket.on('data', (bytes: Buffer) => this.receive(bytes))
+    socket.on('data', (bytes: Buffer) => {
+      try {
+        this.receive(bytes)
+      } catch (error) {
+        this.crash(error)
+      }
+    })
     socket.on('drain', () => {
       if (this.exchange === undefined) this.readOn()
       else this.exchange.clientDrained()
@@ -95,14 +101,22 @@ export class ClientConnection {
     this.socket.resetAndDestroy()
   }
 
+  /** A defect of ours: it ends this connection and no other, and lets nothing through. */
+  crash(error: unknown): void {
+    this.context.log.error('A request was aborted by an unexpected error', { error })
+    this.exchange?.abandon()
+    this.abort()
+  }
+
   /** Closes now where nothing is in progress; else the present answer will be the last. */
   drain(): void {
     if (this.exchange === undefined && this.gathering === undefined) this.close()
   }
 
-  tick(now: number): void {
+  /** @param byTimeAlone nothing but time has passed since the last call */
+  tick(now: number, byTimeAlone: boolean): void {
     if (this.exchange !== undefined) {
-      this.exchange.tick(now)
+      this.exchange.tick(now, byTimeAlone)
       return
     }
     if (now < this.deadline) return

@@ -1,3 +1,4 @@
+import type { Log } from '../../runtime/log.ts'
 import type { Gate, Signals } from './gate.ts'
 import type { Limits } from './limits.ts'
 import type { Outbox } from './outbox.ts'
@@ -12,6 +13,7 @@ export interface Context {
   readonly ticker: Ticker
   readonly pool: UpstreamPool
   readonly outbox: Outbox
+  readonly log: Log
   /** Milliseconds of a monotonic clock. */
   readonly clock: () => number
   /** No connection is kept after its present answer. */

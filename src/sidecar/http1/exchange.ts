@@ -136,6 +136,10 @@ export class Exchange {
     return this.relay.begun && !this.ended
   }
 
+  crash(error: unknown): void {
+    this.client.crash(error)
+  }
+
   upstreamDrained(): void {
     this.extend()
     if (!this.requestComplete) this.client.resume()
@@ -169,12 +173,13 @@ export class Exchange {
     this.upstream?.destroy()
   }
 
-  tick(now: number): void {
+  /** @param byTimeAlone nothing but time has passed since the last call */
+  tick(now: number, byTimeAlone: boolean): void {
     if (now >= this.deadline) {
       this.timeOut()
       return
     }
-    const refusal = this.context.gate.review(this.allowed)
+    const refusal = this.context.gate.review(this.allowed, byTimeAlone)
     if (refusal === undefined || !this.end()) return
     this.context.signals.cut()
     this.context.pool.leave(this)

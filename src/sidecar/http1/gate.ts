@@ -27,8 +27,12 @@ export type Failure =
 export interface Gate {
   /** May this request pass? Called once, when its head is complete. */
   admit(head: RequestHead, peer: string | undefined): Allowed | Answer
-  /** The refusal of an exchange that was allowed and may not go on; undefined where it may. */
-  review(allowed: Allowed): Answer | undefined
+  /**
+   * The refusal of an exchange that was allowed and may not go on; undefined where it may.
+   *
+   * @param byTimeAlone nothing but time has passed since the last review
+   */
+  review(allowed: Allowed, byTimeAlone: boolean): Answer | undefined
   /** The answer to what is no request. */
   unreadable(status: number, detail: string): Answer
   /** The answer to a request that was allowed and failed. */
@@ -46,4 +50,6 @@ export interface Signals {
   retried(): void
   /** An allowed exchange was cut, because its key may not be used any more. */
   cut(): void
+  /** A connection was closed at once, because there were too many. */
+  connectionDropped(): void
 }

@@ -33,19 +33,18 @@ export class ProxyListener {
   private readonly connections = new Set<ClientConnection>()
   private readonly stopTicking: () => void
   private readonly endpoint: Endpoint
-  private readonly log: Log
 
   constructor(options: ProxyOptions) {
-    const { gate, signals, limits, ticker, clock } = options
+    const { gate, signals, limits, ticker, clock, log } = options
     this.endpoint = options.listen
-    this.log = options.log
     this.pool = new UpstreamPool({ gate, signals, limits, ticker }, options.upstream)
     const outbox = new Outbox(() => this.pool.size - this.pool.idleCount)
-    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, outbox, draining: false }
+    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, outbox, log, draining: false }
     // Half-open, so that a client may close its side once it has sent its request.
     this.server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.accept(socket))
     this.server.maxConnections = limits.maxConnections
-    this.stopTicking = ticker.every(() => this.tick())
+    this.server.on('drop', () => signals.connectionDropped())
+    this.stopTicking = ticker.every(() => this.tick(true))
   }
 
   get connectionCount(): number {
@@ -59,7 +58,7 @@ export class ProxyListener {
       this.server.listen({ host: this.endpoint.host, port: this.endpoint.port, backlog: 1024 }, () => {
         this.server.off('error', reject)
         // Too many open files, for one: connections that are open go on.
-        this.server.on('error', (error) => this.log.error('A connection could not be accepted', { error }))
+        this.server.on('error', (error) => this.context.log.error('A connection could not be accepted', { error }))
         resolve()
       })
     })
@@ -69,7 +68,7 @@ export class ProxyListener {
 
   /** Looks at every exchange in progress again: what is decided may have changed. */
   review(): void {
-    this.tick()
+    this.tick(false)
   }
 
   /** Accepts no more, lets exchanges in progress end, and cuts what is left after so many seconds. */
@@ -94,9 +93,9 @@ export class ProxyListener {
     socket.on('close', () => this.connections.delete(connection))
   }
 
-  private tick(): void {
+  private tick(byTimeAlone: boolean): void {
     const { now } = this.context.ticker
-    for (const connection of this.connections) connection.tick(now)
+    for (const connection of this.connections) connection.tick(now, byTimeAlone)
     this.pool.tick(now)
   }
 }

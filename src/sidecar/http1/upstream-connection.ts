@@ -63,7 +63,12 @@ export class UpstreamConnection {
     const bytes = buffer.subarray(0, size)
     // What is sent as views would be overwritten by the next read of any connection.
     const kept = buffer === this.shared && size > smallBytes ? Buffer.from(bytes) : bytes
-    this.exchange.receive(kept)
+    const { exchange } = this
+    try {
+      exchange.receive(kept)
+    } catch (error) {
+      exchange.crash(error)
+    }
     return true
   }
 
