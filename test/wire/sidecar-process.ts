@@ -10,6 +10,8 @@ export interface SidecarProcess {
   portOf(policy: string): number
   metrics(): Promise<string>
   alive(): boolean
+  /** Null where it still runs, or was killed. */
+  exitCode(): number | null
   readonly lines: readonly string[]
   stop(): Promise<void>
 }
@@ -64,9 +66,10 @@ export async function startSidecarProcess(
     portOf: (policy) => ports.get(policy)!,
     metrics: async () => (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text(),
     alive: () => !ended,
+    exitCode: () => child.exitCode,
     lines,
     stop: async () => {
-      child.kill('SIGTERM')
+      if (!ended) child.kill('SIGTERM')
       await eventually('the sidecar to end', () => ended)
     },
   }
