@@ -210,11 +210,11 @@ export class MountedSet implements Authorizer {
     this.lastRefusal = refusal
     const { log, refused } = this.options
     if (reason === 'ManifestMissing' && this.current === undefined) {
-      log.info('There is no verification set yet', { message })
+      log.info('There is no verification set yet', { detail: message })
       return
     }
     refused(reason)
-    log.warn('Refused a verification set', { reason, message, serving: this.current?.manifest.sequence })
+    log.warn('Refused a verification set', { reason, detail: message, serving: this.current?.manifest.sequence })
   }
 }
 
