@@ -16,7 +16,7 @@ import type { MergeSchema } from './field-sets.ts'
 import { applyFields, type Owners, replaceFields, undeclared, type Written } from './fields.ts'
 import { deepFreeze } from './freeze.ts'
 import { type Change, MemoryWatch } from './memory-watch.ts'
-import { OwnerIndex } from './owner-index.ts'
+import { OwnerGraph } from './owner-graph.ts'
 import {
   firstNull,
   mainOnly,
@@ -78,7 +78,7 @@ export class MemoryCluster implements Cluster {
   private readonly resources: readonly Resource[]
   private readonly schedule: (deliver: () => void) => void
   private readonly entries = new Map<string, Entry>()
-  private readonly owners = new OwnerIndex()
+  private readonly owners = new OwnerGraph()
   private readonly watches = new Set<MemoryWatch>()
   private readonly log: EventLog
   private version = 0

@@ -1,7 +1,7 @@
 import type { KubeObject } from '../api/object.ts'
 
 /** Who exists, and who is owned by whom: what a garbage collector needs to know. */
-export class OwnerIndex {
+export class OwnerGraph {
   private readonly live = new Set<string>()
   /** Keys of objects by the uid of an owner. */
   private readonly dependants = new Map<string, Set<string>>()
