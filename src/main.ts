@@ -46,6 +46,25 @@ program
     await runSidecar(options, ended())
   })
 
+program
+  .command('standalone')
+  .description('the whole job on one machine: a directory of manifests in the place of an API server')
+  .requiredOption('--manifests <directory>', 'what would be applied to a cluster')
+  .requiredOption('--state <directory>', 'where Secrets, verification sets and status go')
+  .requiredOption(
+    '--guard <namespace/policy@host:port=host:port>',
+    'listen at the first address, guard the second',
+    collect,
+    [],
+  )
+  .option('--settings <file>', 'settings, as YAML')
+  .addOption(admin(15490))
+  .addOption(logLevel)
+  .action(async (options) => {
+    const { runStandalone } = await import('./standalone/start.ts')
+    await runStandalone(options, ended())
+  })
+
 /** For options that may be given several times. */
 function collect(text: string, before: readonly string[]): readonly string[] {
   return [...before, text]

@@ -77,6 +77,18 @@ export function readSidecarOptions(texts: SidecarTexts): SidecarOptions {
   return options
 }
 
+/** Reads guards alone. Throws an error that names each that is malformed. */
+export function readGuards(texts: readonly string[]): GuardOptions[] {
+  const wrong = texts.filter((text) => parseGuard(text) === undefined)
+  if (texts.length === 0) throw new Error('--guard: at least one is needed')
+  if (wrong.length > 0) {
+    throw new Error(
+      wrong.map((text) => `--guard ${text}: must have the form NAMESPACE/POLICY@HOST:PORT=HOST:PORT`).join('\n'),
+    )
+  }
+  return texts.map((text) => parseGuard(text)!)
+}
+
 /** Whatever of the options does not go together. */
 export function optionProblems({
   guards,
