@@ -44,14 +44,20 @@ export function readManifest(text: string): Manifest {
   }
   for (const document of 'empty' in documents ? [] : documents) {
     if (document.errors.length > 0) {
-      for (const { pos, message } of document.errors) problems.push({ position: at(pos[0]), object: '', field: '', message })
+      for (const { pos, message } of document.errors)
+        problems.push({ position: at(pos[0]), object: '', field: '', message })
       continue
     }
-    if (document.contents === null) continue
     try {
-      readNode(document, document.contents, document.toJS({ maxAliasCount: aliasLimit }))
+      const value: unknown = document.toJS({ maxAliasCount: aliasLimit })
+      if (value !== null && document.contents !== null) readNode(document, document.contents, value)
     } catch (error) {
-      problems.push({ position: at(document.range[0]), object: '', field: '', message: error instanceof Error ? error.message : String(error) })
+      problems.push({
+        position: at(document.range[0]),
+        object: '',
+        field: '',
+        message: error instanceof Error ? error.message : String(error),
+      })
     }
   }
 
@@ -78,7 +84,9 @@ export function readManifest(text: string): Manifest {
 
 /** `file:line:column: object: field: message`, as editors and compilers write it. */
 export function formatProblem(file: string, { position, object, field, message }: ManifestProblem): string {
-  return [`${file}:${position.line}:${position.column}`, object, field, message].filter((part) => part !== '').join(': ')
+  return [`${file}:${position.line}:${position.column}`, object, field, message]
+    .filter((part) => part !== '')
+    .join(': ')
 }
 
 /** Kinds that live in no namespace, of those that a manifest of ours may hold. */
