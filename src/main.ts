@@ -64,7 +64,7 @@ program
   .addOption(logLevel)
   .action(async (options) => {
     const { runStandalone } = await import('./standalone/start.ts')
-    await runStandalone(options, ended())
+    await runStandalone({ ...options, tell: (problem: string) => process.stderr.write(`${problem}\n`) }, ended())
   })
 
 /** For options that may be given several times. */

@@ -1,9 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { parse as parseYaml, stringify } from 'yaml'
 import { accessPolicies, apiKeys, configMaps, labels, secrets } from '../api/names.ts'
 import { type ConfigMap, type KubeObject, nameKey, type Resource, type Secret } from '../api/object.ts'
 import { configMapName, type Manifest, manifestFile } from '../api/verification.ts'
+import { readManifest, writeManifest } from '../core/manifest.ts'
 import type { Watch, WatchSink } from '../kube/cluster.ts'
 import type { MemoryCluster } from '../kube/memory.ts'
 import type { Log } from '../runtime/log.ts'
@@ -100,9 +100,7 @@ export class StateFiles {
   }
 
   private putStatus(resource: Resource, object: KubeObject): void {
-    this.later(this.statusFile(resource, nameKey(object.metadata)), (file) =>
-      writeWhole(file, stringify(object, { aliasDuplicateObjects: false, lineWidth: 0 })),
-    )
+    this.later(this.statusFile(resource, nameKey(object.metadata)), (file) => writeWhole(file, writeManifest(object)))
   }
 
   private putSecret(secret: Secret): void {
@@ -113,10 +111,7 @@ export class StateFiles {
         await writeWhole(join(directory, part), Buffer.from(value, 'base64'))
       for (const part of await namesIn(directory)) if (!Object.hasOwn(data, part)) await rm(join(directory, part))
       // Last: without it the data mean nothing, and with it they must be there.
-      await writeWhole(
-        this.statusFile(secrets, name),
-        stringify({ ...rest, names: Object.keys(data) }, { aliasDuplicateObjects: false, lineWidth: 0 }),
-      )
+      await writeWhole(this.statusFile(secrets, name), writeManifest({ ...rest, names: Object.keys(data) }))
     })
   }
 
@@ -187,7 +182,7 @@ export class StateFiles {
     for (const namespace of await namesIn(root)) {
       for (const file of await namesIn(join(root, namespace))) {
         const text = await readIfThere(join(root, namespace, file))
-        if (text !== undefined) yield parseYaml(text.toString('utf8'))
+        for (const { object } of readManifest(text?.toString('utf8') ?? '').objects) yield object
       }
     }
   }

@@ -20,6 +20,8 @@ export interface StandaloneArguments {
   readonly settings?: string
   readonly admin: { readonly host: string; readonly port: number }
   readonly logLevel: LogLevel
+  /** Hears of each problem of a manifest as `file:line:column: object: field: message`. */
+  readonly tell: (problem: string) => void
 }
 
 /** The namespace of the operator's own Secret, as in a cluster. */
@@ -51,7 +53,7 @@ export async function runStandalone(given: StandaloneArguments, ended: Promise<s
       directory: given.manifests,
       keyPrefix: settings.keyPrefix,
       log,
-      tell: (problem) => process.stderr.write(`${problem}\n`),
+      tell: given.tell,
     })
     undo.push(() => directory.stop())
     await directory.start()
