@@ -41,6 +41,11 @@ export class SidecarMetrics {
         policy,
         [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 1e-2],
       ),
+      unanswerable: metrics.counter(
+        'postern_decisions_unanswerable_total',
+        'Questions of gateways that concern no request before a policy, and were answered with no.',
+        ['reason'],
+      ),
       cut: metrics.counter(
         'postern_exchanges_cut_total',
         'Answers cut because their key was not valid any more.',
@@ -102,6 +107,11 @@ export class SidecarMetrics {
       cut: () => cut.add(),
       connectionDropped: () => families.dropped.with(policy).add(),
     }
+  }
+
+  /** A question of a gateway, or of somebody who is none, that cannot be put before a policy. */
+  unanswerable(reason: string): void {
+    this.families.unanswerable.with(reason).add()
   }
 
   readSet(policy: string, read: () => SetReading | undefined): void {

@@ -1,4 +1,5 @@
-import type { Allowed, Authorizer, RequestFacts } from '../core/authorize/decision.ts'
+import type { Allowed, Authorizer, Decision, Refused, RequestFacts } from '../core/authorize/decision.ts'
+import type { Guard } from '../core/authorize/guard.ts'
 import type { VerificationSet } from '../core/authorize/set.ts'
 import type { Answer, Failure, Gate } from './http1/gate.ts'
 import type { RequestHead } from './http1/request-head.ts'
@@ -43,9 +44,19 @@ export class PolicyGate implements Gate {
     return this.options.currentSet()?.guard.document.upstream ?? upstreamBeforeSet
   }
 
+  /** The policy as it decides at the moment; undefined as long as no set was loaded. */
+  get guard(): Guard | undefined {
+    return this.options.currentSet()?.guard
+  }
+
   admit({ method, target, fields }: RequestHead, peer: string | undefined): Allowed | Answer {
-    const { authorizer, metrics, refusalLog, clock } = this.options
-    const facts: RequestFacts = { method, target, fields, peer }
+    const decision = this.judge({ method, target, fields, peer })
+    return decision.allow ? decision : this.answerTo(decision)
+  }
+
+  /** Decides, counts and logs. */
+  judge(facts: RequestFacts): Decision {
+    const { authorizer, metrics, clock } = this.options
     const startedAt = clock()
     const decision = authorizer.decide(facts)
     metrics.decisionSeconds.observe((clock() - startedAt) / 1000)
@@ -53,10 +64,19 @@ export class PolicyGate implements Gate {
       metrics.allowed(decision.key === undefined)
       return decision
     }
-    const { reason, key } = decision
+    this.note(decision, facts)
+    return decision
+  }
+
+  /** Counts and logs a refusal. */
+  note({ reason, key }: Refused, { method, target, peer }: RequestFacts): void {
+    const { metrics, refusalLog } = this.options
     metrics.refused(reason)
     refusalLog.note({ reason, keyId: key?.keyId, method, target, peer })
-    return this.currentRefusals().answerTo(decision)
+  }
+
+  answerTo(refused: Refused): Answer {
+    return this.currentRefusals().answerTo(refused)
   }
 
   review(allowed: Allowed, byTimeAlone: boolean): Answer | undefined {

@@ -58,17 +58,21 @@ function holdsKey({ place, guard, set }: Inquiry, value: string): boolean {
   return presented.candidates.some(({ key }) => hasKeyPrefix(key, keyPrefix) || set!.find(digestOf(key)) !== undefined)
 }
 
-function identityLine({ name, value }: IdentityHeader, key: KeyEntry, interfaceName: string): string {
+const identityLine = (header: IdentityHeader, key: KeyEntry, interfaceName: string): string =>
+  `${header.name}: ${identityValue(header, key, interfaceName)}\r\n`
+
+/** What an identity header says of a request that presented this key. */
+export function identityValue({ value }: IdentityHeader, key: KeyEntry, interfaceName: string): string {
   switch (value) {
     case 'KeyId':
-      return `${name}: ${key.keyId}\r\n`
+      return key.keyId
     case 'KeyName':
-      return `${name}: ${key.name}\r\n`
+      return key.name
     case 'KeyNamespace':
-      return `${name}: ${key.namespace}\r\n`
+      return key.namespace
     case 'Roles':
-      return `${name}: ${key.roles.join(',')}\r\n`
+      return key.roles.join(',')
     case 'Interface':
-      return `${name}: ${interfaceName}\r\n`
+      return interfaceName
   }
 }
