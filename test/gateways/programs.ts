@@ -42,8 +42,14 @@ export const programs: Readonly<Record<string, Program>> = {
     paths: ['/usr/sbin/nginx', '/usr/bin/nginx'],
     install: 'apt-get install nginx-light',
     args: (file, directory) => [
-      ...['-p', directory, '-c', file, '-e', join(directory, 'error.log')],
-      ...['-g', `daemon off; master_process off; pid ${join(directory, 'pid')};`],
+      '-p',
+      directory,
+      '-c',
+      file,
+      '-e',
+      join(directory, 'error.log'),
+      '-g',
+      `daemon off; master_process off; pid ${join(directory, 'pid')};`,
     ],
   },
   'Caddy forward_auth': {
