@@ -5,6 +5,7 @@ import { Fault } from '../src/sidecar/http1/grammar.ts'
 import { HeadBuffer } from '../src/sidecar/http1/head-buffer.ts'
 import { chunked, methods, readRequestHead } from '../src/sidecar/http1/request-head.ts'
 import { ResponseFault, readResponseHead, untilClose } from '../src/sidecar/http1/response-head.ts'
+import { readAnswer, readAnswerByNode } from './support/http1-answers.ts'
 import { readRequests, readRequestsByNode } from './support/http1-reading.ts'
 
 const bytes = (text: string) => Buffer.from(text, 'latin1')
@@ -163,7 +164,7 @@ describe('response heads', () => {
     expect(
       readAnswer(
         'HTTP/1.1 200 OK\r\nServer: a\r\nConnection: keep-alive, X-Hop\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\nContent-Length: 3\r\n' +
-          'Upgrade: h2c\r\nTrailer: X\r\nTE: x\r\nProxy-Connection: x\r\nProxy-Authenticate: x\r\nX-Postern-Key-Id: k\r\nSet-Cookie:a=b \r\n\r\nabc',
+          'Upgrade: h2c\r\nTrailer: X\r\nTE: x\r\nProxy-Connection: x\r\nProxy-Authenticate: x\r\nX-Postern-Key-Id: k\r\nx-postern-name: k\r\nSet-Cookie:a=b \r\n\r\nabc',
       ),
     ).toEqual({
       status: 200,
@@ -171,7 +172,7 @@ describe('response heads', () => {
       fieldLines: 'Server: a\r\nContent-Length: 3\r\nSet-Cookie:a=b \r\n',
       bodyLength: 3,
       close: false,
-      end: 228,
+      end: 247,
     })
   })
 
@@ -202,6 +203,7 @@ describe('response heads', () => {
   test.each([
     'HTTP/2.0 200 OK\r\n\r\n',
     'HTTP/1.1 20 OK\r\nA: b\r\n\r\n',
+    'HTTP/1.0 103 Early Hints\r\n\r\n',
     'HTTP/1.1 2000 OK\r\n\r\n',
     'HTTP/1.1 099 OK\r\n\r\n',
     'ICY 200 OK\r\nA: b\r\n\r\n',
@@ -329,14 +331,46 @@ describe('heads in pieces', () => {
   })
 })
 
-describe('what this reader accepts, Node reads alike', () => {
-  /** The good ones ten times as often as the doubtful, so that most requests of several parts are acceptable. */
-  const mostly = <T>(good: readonly T[], doubtful: readonly T[]) =>
-    fc.oneof(
-      { weight: 20, arbitrary: fc.constantFrom(...good) },
-      { weight: 1, arbitrary: fc.constantFrom(...doubtful) },
-    )
+/** The good ones far oftener than the doubtful, so that most messages of several parts are acceptable. */
+const mostly = <T>(good: readonly T[], doubtful: readonly T[]) =>
+  fc.oneof({ weight: 20, arbitrary: fc.constantFrom(...good) }, { weight: 1, arbitrary: fc.constantFrom(...doubtful) })
 
+const chunk = fc
+  .tuple(
+    fc.constantFrom('a', 'hello', '0\r\n\r\n', 'GET / HTTP/1.1\r\n\r\n'),
+    mostly(['', ';a', ';a=b', ';a=b;c'], [';', ';a="b"', ' ', '\t']),
+  )
+  .map(([data, extension]) => `${data.length.toString(16)}${extension}\r\n${data}\r\n`)
+const trailer = mostly(
+  ['', '', 'X-A: b\r\n', 'Trailer: c\r\n', 'X:\r\n', 'Keep-Alive: x\r\n', 'Expect: 100-continue\r\n'],
+  [
+    'Content-Length: 100\r\n',
+    'Transfer-Encoding: chunked\r\n',
+    'X : y\r\n',
+    ' X: y\r\n',
+    'Connection: close\r\n',
+    'Upgrade: x\r\n',
+    'Host: c\r\n',
+    'Proxy-Connection: close\r\n',
+  ],
+)
+const mutation = fc.tuple(
+  fc.nat({ max: 2000 }),
+  fc.constantFrom('insert', 'replace', 'delete', 'repeat'),
+  fc.oneof(
+    fc.constantFrom('\r', '\n', '\r\n', ' ', '\t', ':', '\0', ';', '0', '\r\n\r\n', '\x7f', '\x80', 'chunked'),
+    fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)),
+  ),
+)
+const mutate = (text: string, [position, kind, what]: readonly [number, string, string]) => {
+  const at = position % (text.length + 1)
+  if (kind === 'insert') return text.slice(0, at) + what + text.slice(at)
+  if (kind === 'replace') return text.slice(0, at) + what + text.slice(at + what.length)
+  if (kind === 'delete') return text.slice(0, at) + text.slice(at + 1)
+  return text.slice(0, at) + text.slice(Math.max(0, at - 10))
+}
+
+describe('what this reader accepts, Node reads alike', () => {
   const line = mostly(
     [
       'X-A: b',
@@ -401,25 +435,6 @@ describe('what this reader accepts, Node reads alike', () => {
     ['HTTP/2.0', 'HTTP/0.9', 'HTTP/1.2', 'http/1.1', 'RTSP/1.0', 'HTTP/1.1 ', 'HTTP/01.1', 'ICE/1.0'],
   )
   const hostLine = mostly(['Host: api.example.test', 'host: [::1]:8'], ['Host:', 'X-No: host', 'Host: a,b'])
-  const chunk = fc
-    .tuple(
-      fc.constantFrom('a', 'hello', '0\r\n\r\n', 'GET / HTTP/1.1\r\n\r\n'),
-      mostly(['', ';a', ';a=b', ';a=b;c'], [';', ';a="b"', ' ', '\t']),
-    )
-    .map(([data, extension]) => `${data.length.toString(16)}${extension}\r\n${data}\r\n`)
-  const trailer = mostly(
-    ['', '', 'X-A: b\r\n', 'Trailer: c\r\n', 'X:\r\n', 'Keep-Alive: x\r\n', 'Expect: 100-continue\r\n'],
-    [
-      'Content-Length: 100\r\n',
-      'Transfer-Encoding: chunked\r\n',
-      'X : y\r\n',
-      ' X: y\r\n',
-      'Connection: close\r\n',
-      'Upgrade: x\r\n',
-      'Host: c\r\n',
-      'Proxy-Connection: close\r\n',
-    ],
-  )
   const body = fc.oneof(
     fc.constant({ lines: [] as string[], text: '' }),
     fc
@@ -443,21 +458,6 @@ describe('what this reader accepts, Node reads alike', () => {
     .map(([before, first, lines, hosts, { lines: framing, text }]) =>
       [before, ...[first, ...lines, hosts, ...framing].map((one) => `${one}\r\n`), '\r\n', text].join(''),
     )
-  const mutation = fc.tuple(
-    fc.nat({ max: 2000 }),
-    fc.constantFrom('insert', 'replace', 'delete', 'repeat'),
-    fc.oneof(
-      fc.constantFrom('\r', '\n', '\r\n', ' ', '\t', ':', '\0', ';', '0', '\r\n\r\n', '\x7f', '\x80', 'chunked'),
-      fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code)),
-    ),
-  )
-  const mutate = (text: string, [position, kind, what]: readonly [number, string, string]) => {
-    const at = position % (text.length + 1)
-    if (kind === 'insert') return text.slice(0, at) + what + text.slice(at)
-    if (kind === 'replace') return text.slice(0, at) + what + text.slice(at + what.length)
-    if (kind === 'delete') return text.slice(0, at) + text.slice(at + 1)
-    return text.slice(0, at) + text.slice(Math.max(0, at - 10))
-  }
   const stream = fc.oneof(
     fc.array(request, { minLength: 1, maxLength: 3 }).map((requests) => requests.join('')),
     fc
@@ -484,5 +484,96 @@ describe('what this reader accepts, Node reads alike', () => {
     // A generator that stopped making acceptable requests would prove nothing.
     expect(accepted).toBeGreaterThan(1000)
     expect(refused).toBeGreaterThan(300)
+  })
+})
+
+describe('what of an answer this reader accepts, Node reads alike', () => {
+  const line = mostly(
+    [
+      'X-A: b',
+      'Set-Cookie: a=b',
+      'Content-Type:text/plain ',
+      'X-8: \xe9',
+      'X-Empty:',
+      'Connection: keep-alive',
+      'Connection: X-A, keep-alive',
+      'Connection: close',
+      'Keep-Alive: timeout=5',
+      'Trailer: X',
+      'X-Postern-Key-Id: k',
+      'Proxy-Authenticate: x',
+      '__proto__: x',
+    ],
+    [
+      'Content-Length: 5',
+      'Content-Length: 5, 5',
+      'Transfer-Encoding: chunked',
+      'Transfer-Encoding: gzip',
+      'Connection: Upgrade',
+      'Upgrade: h2c',
+      ' folded',
+      'X : y',
+      'X: \x0by',
+      ': b',
+      'X: a\nb',
+    ],
+  )
+  const statusLine = mostly(
+    [
+      'HTTP/1.1 200 OK',
+      'HTTP/1.1 404 Not Found',
+      'HTTP/1.1 204 No Content',
+      'HTTP/1.1 304 Not Modified',
+      'HTTP/1.1 200 ',
+    ],
+    [
+      'HTTP/1.0 200 OK',
+      'HTTP/1.1 200',
+      'HTTP/1.1 101 x',
+      'HTTP/1.2 200 OK',
+      'HTTP/1.1  200 OK',
+      'HTTP/1.1 20 OK',
+      'ICY 200 OK',
+      'HTTP/1.1 200 O\x01K',
+    ],
+  )
+  const interim = mostly(
+    ['', '', '', 'HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n', 'HTTP/1.1 100 Continue\r\n\r\n'],
+    ['HTTP/1.1 102\r\n', '\r\n'],
+  )
+  const body = fc.oneof(
+    fc.constantFrom('', 'hello').map((text) => ({ lines: [`Content-Length: ${text.length}`], text })),
+    fc.constantFrom('', 'until close').map((text) => ({ lines: [] as string[], text })),
+    fc
+      .tuple(fc.array(chunk, { maxLength: 3 }), mostly(['0', '00', '0;a'], ['0 ', '']), trailer)
+      .map(([chunks, last, fields]) => ({
+        lines: ['Transfer-Encoding: chunked'],
+        text: `${chunks.join('')}${last}\r\n${fields}\r\n`,
+      })),
+  )
+  const answer = fc
+    .tuple(interim, statusLine, fc.array(line, { maxLength: 4 }), body)
+    .map(([before, first, lines, { lines: framing, text }]) =>
+      [before, ...[first, ...lines, ...framing].map((one) => `${one}\r\n`), '\r\n', text].join(''),
+    )
+  const stream = fc.oneof(
+    answer,
+    fc
+      .tuple(answer, fc.array(mutation, { minLength: 1, maxLength: 2 }))
+      .map(([text, mutations]) => mutations.reduce(mutate, text)),
+  )
+
+  test('status, reason, fields that go on, and body', async () => {
+    let accepted = 0
+    await fc.assert(
+      fc.asyncProperty(stream, fc.constantFrom('GET' as const, 'HEAD' as const), async (text, verb) => {
+        const ours = readAnswer(bytes(text), verb)
+        if (ours === undefined) return
+        accepted += 1
+        expect(await readAnswerByNode(bytes(text).subarray(0, ours.length), verb)).toEqual(ours.answer)
+      }),
+      { numRuns: 2000 },
+    )
+    expect(accepted).toBeGreaterThan(500)
   })
 })

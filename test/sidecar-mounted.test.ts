@@ -34,8 +34,12 @@ afterEach(async () => {
   await rm(join(directory, '..'), { recursive: true, force: true })
 })
 
-const mount = (policyUid?: string) =>
+// So long that what is seen has been seen by watching.
+const never = 3_600_000
+
+const mount = (policyUid?: string, pollMilliseconds = never) =>
   new MountedSet({
+    pollMilliseconds,
     policy: { namespace: 'shop', name: 'orders' },
     policyUid,
     directory,
@@ -107,12 +111,16 @@ describe('a mounted set', () => {
     await serves(1)
   })
 
-  test('in a directory that does not exist yet is no error', async () => {
+  test('in a directory that does not exist yet is no error, and is found later', async () => {
     await rm(directory, { recursive: true })
+    mounted = mount(undefined, 20)
     await mounted.start()
     expect(asks(keyOf(1))).toMatchObject({ reason: 'PolicyUnavailable' })
     expect(refused).toEqual([])
     expect(lines.join()).not.toMatch(/"level":"(warn|error)"/)
+    await mkdir(directory)
+    await write(setOf(1))
+    await serves(1)
   })
 
   test('may change from under an exchange', async () => {

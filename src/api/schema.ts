@@ -107,7 +107,9 @@ export const immutableMessage = 'is immutable'
 
 /** The same text for the same value, in whatever order its fields were written. */
 const ordered = (value: unknown): string =>
-  JSON.stringify(value, (_, part: unknown) => (isRecord(part) ? Object.entries(part).sort() : part)) ?? ''
+  JSON.stringify(value, (_, part: unknown) =>
+    isRecord(part) ? Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)) : part,
+  ) ?? ''
 
 function compile(schema: Schema): ValidateFunction {
   const formats = { int32: true, int64: true, 'date-time': isDateTime } as const

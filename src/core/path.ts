@@ -112,6 +112,10 @@ const readers: readonly ((path: string) => string)[] = [
   (path) => normalised(decodeOnce(decodeTwice(path))),
   (path) => withoutTrailingDots(normalised(decodeOnce(path))),
   (path) => normalised(decodeOnce(path).replace(/[?#].*$/s, '')),
+  // Once decoded, no path has a backslash. Decoded twice it may have, and not every server takes that for a slash.
+  (path) => merged(decodeTwice(path)),
+  (path) => merged(withoutParameters(decodeTwice(path))),
+  (path) => merged(decodeOnce(decodeTwice(path))),
   (path) => withoutTrailingSlashes(path),
 ]
 
@@ -129,9 +133,12 @@ const withoutTrailingDots = (path: string): string =>
     .map((segment) => (isDots(segment) ? segment : withoutEnding(segment, ['.', ' '])))
     .join('/')
 
-function normalised(path: string): string {
+const normalised = (path: string): string => merged(path.replaceAll('\\', '/'))
+
+/** Without dot segments and empty ones. */
+function merged(path: string): string {
   const kept: string[] = []
-  const segments = path.replaceAll('\\', '/').split('/').slice(1)
+  const segments = path.split('/').slice(1)
   const last = segments.at(-1)
   for (const segment of segments) {
     if (segment === '..') kept.pop()

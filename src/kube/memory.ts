@@ -11,10 +11,12 @@ import {
   type WatchScope,
   type WatchSink,
 } from './cluster.ts'
+import { EventLog, type RecordedEvent } from './event-log.ts'
 import type { MergeSchema } from './field-sets.ts'
 import { applyFields, type Owners, replaceFields, undeclared, type Written } from './fields.ts'
 import { deepFreeze } from './freeze.ts'
 import { type Change, MemoryWatch } from './memory-watch.ts'
+import { OwnerGraph } from './owner-graph.ts'
 import {
   firstNull,
   mainOnly,
@@ -57,11 +59,6 @@ export interface KindSchema {
   readonly admit: (object: KubeObject, old: KubeObject | undefined) => KubeObject
 }
 
-export interface RecordedEvent extends ClusterEvent {
-  readonly count: number
-  readonly lastTime: Date
-}
-
 /** Who wrote: Postern, or whoever puts manifests. */
 export type Writer = typeof managerName | 'user'
 
@@ -81,17 +78,16 @@ export class MemoryCluster implements Cluster {
   private readonly resources: readonly Resource[]
   private readonly schedule: (deliver: () => void) => void
   private readonly entries = new Map<string, Entry>()
-  private readonly liveUids = new Set<string>()
-  /** Keys of entries by the uid of an owner. */
-  private readonly dependants = new Map<string, Set<string>>()
+  private readonly owners = new OwnerGraph()
   private readonly watches = new Set<MemoryWatch>()
-  private readonly recorded = new Map<string, RecordedEvent>()
+  private readonly log: EventLog
   private version = 0
 
   constructor(options: MemoryClusterOptions) {
     this.options = options
     this.resources = options.resources ?? ownResources
     this.schedule = options.schedule ?? queueMicrotask
+    this.log = new EventLog(options.eventLimit ?? 1000)
   }
 
   async get(resource: Resource, name: ObjectName): Promise<KubeObject | undefined> {
@@ -149,16 +145,7 @@ export class MemoryCluster implements Cluster {
   }
 
   emit(event: ClusterEvent): void {
-    const { regarding, type, reason, action, note } = event
-    const key = JSON.stringify([regarding.kind, nameKey(regarding.metadata), type, reason, action, note])
-    const count = (this.recorded.get(key)?.count ?? 0) + 1
-    this.recorded.delete(key)
-    this.recorded.set(key, { ...event, count, lastTime: this.options.now() })
-    const limit = this.options.eventLimit ?? 1000
-    for (const oldest of this.recorded.keys()) {
-      if (this.recorded.size <= limit) break
-      this.recorded.delete(oldest)
-    }
+    this.log.record(event, this.options.now())
   }
 
   async close(): Promise<void> {
@@ -174,11 +161,13 @@ export class MemoryCluster implements Cluster {
   async replace(object: KubeObject): Promise<KubeObject> {
     const { resource, entry } = this.existing(object)
     meetPreconditions(entry.object, object)
-    const wanted = mainPart(plain(withoutStringData(object)))
+    const wanted = withMainPart(entry.object, mainPart(plain(withoutStringData(object))))
+    // Defaults are filled in before anybody looks at who changed what.
+    const said = mainPart(this.admit(resource, wanted, entry.object))
     const live = mainPart(entry.object)
     const schema = this.schemaOf(resource)
-    const { owners } = replaceFields({ owner: 'replace', live, said: wanted, schema, owners: entry.owners })
-    return this.commit({ resource, object: withMainPart(entry.object, wanted), owners }, entry)
+    const { owners } = replaceFields({ owner: 'replace', live, said, schema, owners: entry.owners })
+    return this.commit({ resource, object: wanted, owners }, entry)
   }
 
   /** Removes an object as the user would, without preconditions. */
@@ -211,12 +200,12 @@ export class MemoryCluster implements Cluster {
 
   /** Removes every object that has owners, none of which exists, as the garbage collector does. */
   collectGarbage(): void {
-    for (const uid of this.dependants.keys()) if (!this.liveUids.has(uid)) this.collectDependantsOf(uid)
+    this.collect(this.owners.withLostOwners())
   }
 
   /** The events recorded so far, the one that happened last at the end. */
   events(): readonly RecordedEvent[] {
-    return [...this.recorded.values()]
+    return this.log.list()
   }
 
   private applyAs(manager: Writer, object: KubeObject): KubeObject {
@@ -271,7 +260,7 @@ export class MemoryCluster implements Cluster {
       return object
     }
     const stored = this.store({ resource, object, owners }, entry)
-    if (stored.metadata.ownerReferences?.every(({ uid }) => !this.liveUids.has(uid))) this.collectGarbage()
+    if (this.owners.isOrphan(stored)) this.collectGarbage()
     return stored
   }
 
@@ -291,12 +280,9 @@ export class MemoryCluster implements Cluster {
     const metadata = { ...entry.object.metadata, resourceVersion: String(this.version) }
     const object = deepFreeze(plain({ ...entry.object, metadata }))
     const key = entryKey(resource, metadata)
-    this.forgetOwners(key, old)
+    if (old !== undefined) this.owners.remove(key, old.object)
+    this.owners.add(key, object)
     this.entries.set(key, { ...entry, object })
-    this.liveUids.add(metadata.uid!)
-    for (const { uid } of metadata.ownerReferences ?? []) {
-      this.dependants.set(uid, (this.dependants.get(uid) ?? new Set()).add(key))
-    }
     this.tell({ resource, before: old?.object, after: object })
     return object
   }
@@ -306,28 +292,20 @@ export class MemoryCluster implements Cluster {
     const key = entryKey(resource, object.metadata)
     this.version += 1
     this.entries.delete(key)
-    this.liveUids.delete(object.metadata.uid!)
-    this.forgetOwners(key, entry)
+    this.owners.remove(key, object)
     this.tell({ resource, before: object, after: undefined })
-    this.collectDependantsOf(object.metadata.uid!)
+    this.collect(this.owners.dependantsOf(object.metadata.uid!))
   }
 
-  private collectDependantsOf(uid: string): void {
-    for (const key of this.dependants.get(uid) ?? []) {
+  /** Takes from objects the owners that are gone, and the objects that had no other. */
+  private collect(keys: readonly string[]): void {
+    for (const key of keys) {
       const entry = this.entries.get(key)
       if (entry === undefined) continue
       const { object } = entry
-      const ownerReferences = object.metadata.ownerReferences!.filter((owner) => this.liveUids.has(owner.uid))
+      const ownerReferences = this.owners.ownersOf(object)
       if (ownerReferences.length === 0) this.drop(entry)
       else this.store({ ...entry, object: { ...object, metadata: { ...object.metadata, ownerReferences } } }, entry)
-    }
-  }
-
-  private forgetOwners(key: string, entry: Entry | undefined): void {
-    for (const { uid } of entry?.object.metadata.ownerReferences ?? []) {
-      const keys = this.dependants.get(uid)
-      keys?.delete(key)
-      if (keys?.size === 0) this.dependants.delete(uid)
     }
   }
 

@@ -9,6 +9,7 @@ import { LineSplitter } from './lines.ts'
 import { Mirror } from './mirror.ts'
 import { readPages } from './pages.ts'
 import { acceptFor, describeScope, scopePath } from './paths.ts'
+import { StreamGuard } from './stream-guard.ts'
 import { pause, systemTimers, type Timers } from './timers.ts'
 import type { Transport } from './transport.ts'
 
@@ -137,7 +138,7 @@ export class Reflector implements Watch {
         ? { sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' }
         : { resourceVersion: this.version }),
     }
-    const guard = new Guard(this.timers, this.stopping.signal, idleSeconds, timeoutSeconds + overdueSeconds)
+    const guard = new StreamGuard(this.timers, this.stopping.signal, idleSeconds, timeoutSeconds + overdueSeconds)
     let isOpen = false
     try {
       const path = scopePath(resource, scope, query)
@@ -168,7 +169,7 @@ export class Reflector implements Watch {
     if (this.unfinishedLists >= 3) this.canStreamLists = false
   }
 
-  private async read(stream: Readable, guard: Guard): Promise<void> {
+  private async read(stream: Readable, guard: StreamGuard): Promise<void> {
     const splitter = new LineSplitter(this.settings.longestLineBytes ?? 16 * 1024 * 1024)
     let sliceEnd = this.timers.now() + sliceMilliseconds
     try {
@@ -226,50 +227,3 @@ const sliceMilliseconds = 10
 
 const retryAfterOf = (problem: unknown): number =>
   problem instanceof ClusterError ? (problem.retryAfterSeconds ?? 0) * 1000 : 0
-
-/** Ends a stream that has fallen silent, or that goes on for too long. */
-class Guard {
-  private readonly controller = new AbortController()
-  private readonly timers: Timers
-  private readonly stopping: AbortSignal
-  private readonly idleSeconds: number
-  private readonly stop = () => this.controller.abort(this.stopping.reason)
-  private readonly end: { cancel(): void }
-  private idle: { cancel(): void }
-  private last: number
-
-  constructor(timers: Timers, stopping: AbortSignal, idleSeconds: number, longestSeconds: number) {
-    this.timers = timers
-    this.stopping = stopping
-    this.idleSeconds = idleSeconds
-    this.last = timers.now()
-    this.end = timers.after(longestSeconds * 1000, () => this.abort('it did not end when it was to'))
-    this.idle = timers.after(idleSeconds * 1000, () => this.check())
-    if (stopping.aborted) this.stop()
-    else stopping.addEventListener('abort', this.stop)
-  }
-
-  get signal(): AbortSignal {
-    return this.controller.signal
-  }
-
-  heard(): void {
-    this.last = this.timers.now()
-  }
-
-  release(): void {
-    this.end.cancel()
-    this.idle.cancel()
-    this.stopping.removeEventListener('abort', this.stop)
-  }
-
-  private check(): void {
-    const rest = this.last + this.idleSeconds * 1000 - this.timers.now()
-    if (rest > 0) this.idle = this.timers.after(rest, () => this.check())
-    else this.abort(`nothing was heard for ${this.idleSeconds} s`)
-  }
-
-  private abort(why: string): void {
-    this.controller.abort(new ClusterError('Unavailable', `watch: ${why}`))
-  }
-}

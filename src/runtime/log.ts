@@ -13,7 +13,7 @@ export interface Log {
   with(fields: LogFields): Log
 }
 
-/** An `error` field that holds an Error is written as its name, code, message, stack and causes, and nothing else of it. */
+/** The names `level`, `time` and `message` are taken. An `error` field that holds an Error is written as its name, code, message, stack and causes, and nothing else of it. */
 export type LogFields = Readonly<Record<string, unknown>>
 
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const

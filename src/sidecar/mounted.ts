@@ -22,12 +22,14 @@ export interface MountedOptions {
   /** A newer set decides from now on. */
   readonly changed: () => void
   readonly refused: (reason: string) => void
+  /** How often to look where watching does not work; every five seconds where absent. */
+  readonly pollMilliseconds?: number
 }
 
 /** What the kubelet moves when it puts new files in place. */
 const dataLink = '..data'
 const debounceMilliseconds = 50
-const pollMilliseconds = 5000
+const defaultPollMilliseconds = 5000
 /** How often a directory may be replaced while it is read, before reading is left to the next poll. */
 const maxAttempts = 5
 
@@ -78,7 +80,7 @@ export class MountedSet implements Authorizer {
     this.poll = setInterval(() => {
       this.watch()
       void this.read()
-    }, pollMilliseconds)
+    }, this.options.pollMilliseconds ?? defaultPollMilliseconds)
     await this.read()
   }
 
@@ -208,11 +210,11 @@ export class MountedSet implements Authorizer {
     this.lastRefusal = refusal
     const { log, refused } = this.options
     if (reason === 'ManifestMissing' && this.current === undefined) {
-      log.info('There is no verification set yet', { message })
+      log.info('There is no verification set yet', { detail: message })
       return
     }
     refused(reason)
-    log.warn('Refused a verification set', { reason, message, serving: this.current?.manifest.sequence })
+    log.warn('Refused a verification set', { reason, detail: message, serving: this.current?.manifest.sequence })
   }
 }
 

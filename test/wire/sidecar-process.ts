@@ -12,6 +12,8 @@ export interface SidecarProcess {
   decisionPort(protocol: 'HTTP' | 'gRPC'): number
   metrics(): Promise<string>
   alive(): boolean
+  /** Null where it still runs, or was killed. */
+  exitCode(): number | null
   readonly lines: readonly string[]
   stop(): Promise<void>
 }
@@ -70,9 +72,10 @@ export async function startSidecarProcess(
     decisionPort: (protocol) => decisionPorts.get(protocol)!,
     metrics: async () => (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text(),
     alive: () => !ended,
+    exitCode: () => child.exitCode,
     lines,
     stop: async () => {
-      child.kill('SIGTERM')
+      if (!ended) child.kill('SIGTERM')
       await eventually('the sidecar to end', () => ended)
     },
   }

@@ -64,6 +64,8 @@ export function readResponseHead(
   const minorVersion = readMinorVersion(bytes, start)
   const status = readStatus(bytes, start + 9)
   if (minorVersion === undefined || status === undefined) return faults.statusLine
+  // HTTP/1.0 knows no interim answers (RFC 9110 §15.2), and its readers would take one for the final answer.
+  if (minorVersion === 0 && status < 200) return faults.statusLine
 
   // The space before an empty reason is left out by some servers, and no parser reads that in another way.
   let at = start + 12
@@ -130,7 +132,7 @@ function interpret(
 
   for (let line = 0, mark = 0; line < count; line += 1, mark += 5) {
     const nameStart = marks[mark]!
-    dropped[line] = 0
+    dropped[line] = isOwn(bytes, nameStart, marks[mark + 1]!) ? 1 : 0
     switch (marks[mark + 1]! - nameStart) {
       case 2:
         if (isName(bytes, nameStart, 'te')) dropped[line] = 1
@@ -158,6 +160,9 @@ function interpret(
         if (noContent) dropped[line] = 1
         break
       }
+      case 16:
+        if (isName(bytes, nameStart, 'proxy-connection')) dropped[line] = 1
+        break
       case 17:
         if (isName(bytes, nameStart, 'transfer-encoding')) {
           if (coding || text.slice(marks[mark + 2]! - start, marks[mark + 3]! - start).toLowerCase() !== 'chunked') {
@@ -167,8 +172,12 @@ function interpret(
           dropped[line] = 1
         }
         break
-      default:
-        if (isProxyOrOwn(bytes, nameStart, marks[mark + 1]!)) dropped[line] = 1
+      case 18:
+        if (isName(bytes, nameStart, 'proxy-authenticate')) dropped[line] = 1
+        break
+      case 25:
+        if (isName(bytes, nameStart, 'proxy-authentication-info')) dropped[line] = 1
+        break
     }
   }
   if (coding && (length !== undefined || minorVersion === 0)) return faults.framing
@@ -185,13 +194,9 @@ function interpret(
   }
 }
 
-/** `Proxy-*`, and `X-Postern-*`, which an application that echoes its request would give away. */
-function isProxyOrOwn(bytes: Buffer, start: number, end: number): boolean {
-  const length = end - start
-  return (
-    (length > 6 && isName(bytes, start, 'proxy-')) ||
-    (length > 10 && bytes[start + 1] === 0x2d && isName(bytes, start, 'x-postern-'))
-  )
+/** `X-Postern-*`, which an application that echoes its request would give away. */
+function isOwn(bytes: Buffer, start: number, end: number): boolean {
+  return end - start >= 10 && bytes[start + 1] === 0x2d && isName(bytes, start, 'x-postern-')
 }
 
 /** What Connection names goes too, except what frames and describes the body: that cannot be nominated away. */
