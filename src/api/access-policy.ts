@@ -234,7 +234,7 @@ const cidr = {
 const clientAddress = {
   type: 'object',
   description: "How the client's address is found. Default: the other end of the connection.",
-  default: {},
+  default: { source: 'Connection' },
   properties: {
     source: {
       type: 'string',

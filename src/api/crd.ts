@@ -107,9 +107,9 @@ const definitions: readonly Definition[] = [
     rules: [
       {
         cel: `size(self.metadata.name) <= ${policyName.maxLength} && self.metadata.name.matches('${policyName.pattern}')`,
-        message: `must be a DNS label of at most ${policyName.maxLength} characters`,
+        // The API server takes no path into metadata here, so the message says it.
+        message: `metadata.name must be a DNS label of at most ${policyName.maxLength} characters`,
         reason: 'FieldValueInvalid',
-        fieldPath: '.metadata.name',
       },
     ],
   },
