@@ -86,6 +86,7 @@ describe('Check', () => {
     ['refuses two hosts', { headers: { 'x-api-key': key, host: 'other.test' } }, 403],
     ['refuses a name that is none', { headers: { 'x-api-key': key, 'a b': '' } }, 403],
     ['refuses a value that is none', { headers: { 'x-api-key': key, a: 'b\r\nc: d' } }, 403],
+    ['takes no other blank for none', { headers: { 'x-api-key': `${key}\u00a0` } }, 401],
     ['refuses a query beside the path', { http: { query: 'a=b' } }, 403],
     ['refuses two kinds of headers', { http: { headerMap: { headers: [{ key: 'a', value: 'b' }] } } }, 403],
     ['believes the source', { headers: { 'x-api-key': keyOf(2) }, source: '192.0.2.7' }, 200],
@@ -123,6 +124,7 @@ describe('Check', () => {
       )
     expect(raw(['x-api-key', key], ['x-a', '\xff\xfe'])).toBe(200)
     expect(raw(['x-api-key', key], ['x-api-key', key])).toBe(401)
+    expect(raw(['x-api-key', `${key}\xa0`])).toBe(401)
     expect(raw(['x-api-key', key], [':path', '/admin'])).toBe(403)
   })
 

@@ -141,6 +141,7 @@ describe.each(Object.entries(gateways))('%s', (name, ask) => {
     expect(from('192.0.2.1, 10.0.0.1')).toBe(403)
     expect(from('192.0.2.1', '10.0.0.1')).toBe(403)
     expect(from('192.0.2.1,')).toBe(403)
+    expect(from('10.0.0.1, \xa0192.0.2.1')).toBe(403)
     expect(from('unknown')).toBe(403)
     expect(from()).toBe(403)
   })

@@ -67,7 +67,7 @@ function factsOf({ method, path, host, headers, sourceAddress }: CheckRequest): 
       if (!fieldName.test(name.slice(1))) return undefined
     } else {
       if (!fieldName.test(name) || controlCharacter.test(text)) return undefined
-      fields.push(name, text.trim())
+      fields.push(name, text)
     }
   }
   return { method, target: path, fields, peer: sourceAddress }

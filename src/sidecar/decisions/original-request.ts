@@ -1,4 +1,5 @@
 import type { RequestFacts } from '../../core/authorize/decision.ts'
+import { membersOf } from '../../core/authorize/members.ts'
 import type { RequestHead } from '../http1/request-head.ts'
 
 /** Where a gateway tells of the request that it asks about: names of fields, in lower case. */
@@ -52,8 +53,7 @@ export function originalRequest({ fields }: RequestHead, toldBy: ToldBy): Reques
 export function clientOfGateway(fields: readonly string[]): string | undefined {
   for (let index = fields.length - 2; index >= 0; index -= 2) {
     if (fields[index]!.length !== 15 || fields[index]!.toLowerCase() !== 'x-forwarded-for') continue
-    const value = fields[index + 1]!
-    return value.slice(value.lastIndexOf(',') + 1).trim()
+    return membersOf(fields[index + 1]!).at(-1)
   }
   return undefined
 }
