@@ -7,6 +7,8 @@ export interface PolicyMetrics extends Signals {
   readonly decisionSeconds: Histogram
   allowed(anonymous: boolean): void
   refused(reason: string): void
+  /** Let pass in mode Audit, although it would be refused. */
+  audited(reason: string): void
   failed(failure: Failure): void
   setRefused(reason: string): void
 }
@@ -81,24 +83,28 @@ export class SidecarMetrics {
 
   ofPolicy(policy: string): PolicyMetrics {
     const { families } = this
+    const count = (decision: string) => {
+      const counters = new Map<string, Counter>()
+      return (reason: string) => {
+        let counter = counters.get(reason)
+        if (counter === undefined) {
+          counter = families.requests.with(policy, decision, reason)
+          counters.set(reason, counter)
+        }
+        counter.add()
+      }
+    }
     const requestSeconds = families.requestSeconds.with(policy)
     const granted = families.requests.with(policy, 'allow', 'Granted')
     const open = families.requests.with(policy, 'allow', 'Public')
-    const refused = new Map<string, Counter>()
     const cut = families.cut.with(policy)
     const connects = families.upstreamConnects.with(policy)
     const retries = families.upstreamRetries.with(policy)
     return {
       decisionSeconds: families.decisionSeconds.with(policy),
       allowed: (anonymous) => (anonymous ? open : granted).add(),
-      refused: (reason) => {
-        let counter = refused.get(reason)
-        if (counter === undefined) {
-          counter = families.requests.with(policy, 'refuse', reason)
-          refused.set(reason, counter)
-        }
-        counter.add()
-      },
+      refused: count('refuse'),
+      audited: count('audit'),
       failed: (failure) => families.upstreamFailures.with(policy, failure).add(),
       setRefused: (reason) => families.setRefused.with(policy, reason).add(),
       exchangeEnded: (seconds) => requestSeconds.observe(seconds),

@@ -1,6 +1,7 @@
 /** A desk that decides by a set in memory, for tests of what gateways are answered. */
 
 import { decide } from '../../src/core/authorize/decide.ts'
+import type { Authorizer } from '../../src/core/authorize/decision.ts'
 import { openSet, type VerificationSet } from '../../src/core/authorize/set.ts'
 import type { Policy } from '../../src/core/policy.ts'
 import { createLog } from '../../src/runtime/log.ts'
@@ -34,8 +35,9 @@ export function deskOf(
     sets.map(({ policy, keys }) => {
       const name = `${policy.namespace}/${policy.name}`
       const set = keys && open(policy, keys)
+      const judge: Authorizer['decide'] = (facts, body) => decide(set, facts, 1_780_000_000, { body })
       const gate = new PolicyGate({
-        authorizer: { decide: (facts) => decide(set, facts, 1_780_000_000), stillAllowed: () => true },
+        authorizer: { decide: judge, consider: judge, stillAllowed: () => true },
         currentSet: () => set,
         metrics: metrics.ofPolicy(name),
         refusalLog: new RefusalLog(log, clock),

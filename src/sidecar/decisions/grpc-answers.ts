@@ -70,5 +70,6 @@ function factsOf({ method, path, host, headers, sourceAddress }: CheckRequest): 
       fields.push(name, text)
     }
   }
-  return { method, target: path, fields, peer: sourceAddress }
+  // There is no way to say that no body follows.
+  return { method, target: path, fields, peer: sourceAddress, hasBody: true }
 }

@@ -43,7 +43,8 @@ export function originalRequest({ fields }: RequestHead, toldBy: ToldBy): Reques
     if (value === undefined ? toldBy.scheme.required : !schemes.test(value)) return undefined
   }
   original.push('Host', host)
-  return { method, target, fields: original, peer: clientOfGateway(fields) }
+  // Gateways do not say whether a body follows, and do not show it.
+  return { method, target, fields: original, peer: clientOfGateway(fields), hasBody: true }
 }
 
 /**

@@ -36,9 +36,9 @@ function isForwarded(
   kind: ReturnType<ClassifyField>,
   name: string,
   { fieldLines }: Allowed,
-  { forwardCredential }: PolicyDocument,
+  { forwardCredential, mode }: PolicyDocument,
 ): boolean {
-  if (kind === 'credential') return forwardCredential
+  if (kind === 'credential') return forwardCredential || mode === 'Audit'
   // Of the others it depends on what they hold, and on who sent them.
   return kind !== 'drop' && `\r\n${fieldLines.toLowerCase()}`.includes(`\r\n${name}:`)
 }
