@@ -1,11 +1,13 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { logLevels } from './runtime/log.ts'
+import { UsageError } from './runtime/usage-error.ts'
 
 /** Arguments and environment are read here and nowhere else; a role is loaded when it is asked for. */
 const program = new Command('postern')
   .description('API keys for Kubernetes workloads, declared as resources and checked by a sidecar.')
   .showHelpAfterError('(postern --help tells more)')
+  .exitOverride()
 
 const logLevel = new Option('--log-level <level>', 'what is worth a line in the log').choices(logLevels).default('info')
 const admin = (port: number): Option =>
@@ -49,6 +51,25 @@ program
     await runSidecar(options, ended())
   })
 
+program
+  .command('standalone')
+  .description('the whole job on one machine: a directory of manifests in the place of an API server')
+  .requiredOption('--manifests <directory>', 'what would be applied to a cluster')
+  .requiredOption('--state <directory>', 'where Secrets, verification sets and status go')
+  .requiredOption(
+    '--guard <namespace/policy@host:port=host:port>',
+    'listen at the first address, guard the second',
+    collect,
+    [],
+  )
+  .option('--settings <file>', 'settings, as YAML')
+  .addOption(admin(15490))
+  .addOption(logLevel)
+  .action(async (options) => {
+    const { runStandalone } = await import('./standalone/start.ts')
+    await runStandalone({ ...options, tell: (problem: string) => process.stderr.write(`${problem}\n`) }, ended())
+  })
+
 /** For options that may be given several times. */
 function collect(text: string, before: readonly string[]): readonly string[] {
   return [...before, text]
@@ -71,6 +92,10 @@ function ended(): Promise<string> {
 try {
   await program.parseAsync()
 } catch (error) {
-  process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`)
-  process.exitCode = 1
+  // Commander has said itself what is wrong, or has shown the help that was asked for.
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2
+  else {
+    process.stderr.write(`postern: ${error instanceof Error ? error.message : String(error)}\n`)
+    process.exitCode = error instanceof UsageError ? 2 : 1
+  }
 }

@@ -416,7 +416,7 @@ export const accessPolicySpecSchema = {
             return new Set(listening).size === ports.length && !ports.some((entry) => listening.includes(entry.port))
           },
           message: 'must listen on ports that differ from each other and from those of the application',
-          reason: 'FieldValueDuplicate',
+          reason: 'FieldValueInvalid',
         },
       ],
     },

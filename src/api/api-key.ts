@@ -2,7 +2,7 @@ import type { KubeObject, ObjectMeta } from './object.ts'
 import { rateLimit } from './rate-limit.ts'
 import { resourceValues } from './resources.ts'
 import { type FromSchema, parser, type Schema } from './schema.ts'
-import { conditions, dataName, dnsLabel, dnsSubdomain, labelMap, memberNames, time } from './shapes.ts'
+import { annotationMap, conditions, dataName, dnsLabel, dnsSubdomain, labelMap, memberNames, time } from './shapes.ts'
 
 const addressOctet = '([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])'
 
@@ -62,12 +62,7 @@ const secret = {
   properties: {
     name: { ...dnsSubdomain, description: "Name of the Secret. Default: the ApiKey's.", immutable: true },
     labels: { ...labelMap, description: 'Labels for the Secret, besides our own.' },
-    annotations: {
-      type: 'object',
-      maxProperties: 32,
-      additionalProperties: { type: 'string', maxLength: 4096 },
-      description: 'Annotations for the Secret, besides our own.',
-    },
+    annotations: { ...annotationMap, description: 'Annotations for the Secret, besides our own.' },
     template: {
       type: 'object',
       minProperties: 1,

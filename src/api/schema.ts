@@ -36,7 +36,8 @@ export interface Rule {
   // biome-ignore lint/suspicious/noExplicitAny: each rule knows the shape of its own node
   readonly holds?: (value: any) => boolean
   readonly message: string
-  readonly reason: 'FieldValueInvalid' | 'FieldValueForbidden' | 'FieldValueRequired' | 'FieldValueDuplicate'
+  /** Of those that the API server knows, FieldValueDuplicate is left out: with it, the message is not shown. */
+  readonly reason: 'FieldValueInvalid' | 'FieldValueForbidden' | 'FieldValueRequired'
   /** The offending field below the node, such as `.expiresTime`. */
   readonly fieldPath?: string
 }
@@ -85,7 +86,7 @@ export function parser<const S extends Schema>(schema: S): Parse<FromSchema<S>> 
   let validate: ValidateFunction | undefined
   return (input) => {
     validate ??= compile(schema)
-    const value = structuredClone(input)
+    const value = withoutNulls(input)
     const problems = validate(value) ? ruleProblems(schema, value, '') : (validate.errors ?? []).map(problemOf)
     return problems.length === 0
       ? { ok: true, value: value as FromSchema<S> }
@@ -122,6 +123,15 @@ function compile(schema: Schema): ValidateFunction {
     'x-kubernetes-map-type',
   ])
   return ajv.compile(closed(schema))
+}
+
+/** A copy without the fields that are null, which stand for absent ones at the API server too. */
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls)
+  if (!isRecord(value)) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, field]) => (field === null ? [] : [[name, withoutNulls(field)]])),
+  )
 }
 
 /** The schema with unknown fields and repeated members of sets refused, neither of which a CRD can say in these words. */

@@ -1,6 +1,6 @@
 /** Pieces of schema that several kinds share. */
 
-import type { Schema } from './schema.ts'
+import type { Rule, Schema } from './schema.ts'
 
 export const dnsLabel = {
   type: 'string',
@@ -76,22 +76,35 @@ const labelValue = {
   pattern: '^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$',
 } as const satisfies Schema
 
+const labelKeys = {
+  cel: `self.all(key, size(key) <= 316 && key.matches('^${labelKey}$'))`,
+  holds: (map: object) => Object.keys(map).every((key) => key.length <= 316 && labelKeyPattern.test(key)),
+  message: 'must have label names as keys',
+  reason: 'FieldValueInvalid',
+} as const satisfies Rule
+
 export const labelMap = {
   type: 'object',
   maxProperties: 32,
   additionalProperties: labelValue,
-  rules: [
-    {
-      cel: `self.all(key, size(key) <= 316 && key.matches('^${labelKey}$'))`,
-      holds: (map: object) => Object.keys(map).every((key) => key.length <= 316 && labelKeyPattern.test(key)),
-      message: 'must have label names as keys',
-      reason: 'FieldValueInvalid',
-    },
-  ],
+  rules: [labelKeys],
 } as const satisfies Schema
 
-/** RFC 3339. */
-export const time = { type: 'string', format: 'date-time', maxLength: 40 } as const satisfies Schema
+export const annotationMap = {
+  type: 'object',
+  maxProperties: 32,
+  additionalProperties: { type: 'string', maxLength: 4096 },
+  rules: [{ ...labelKeys, message: 'must have annotation names as keys' }],
+} as const satisfies Schema
+
+/** RFC 3339, of which the API server's own format admits variants that JavaScript and Go read differently. */
+export const time = {
+  type: 'string',
+  format: 'date-time',
+  maxLength: 40,
+  pattern:
+    '^[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$',
+} as const satisfies Schema
 
 export const conditions = {
   type: 'array',

@@ -64,6 +64,11 @@ export interface WatchSink {
   gone(object: ObjectName & { readonly uid: string }): void
   /** Everything that was there when the watch began has been put. Called once. */
   synced(): void
+  /**
+   * As of this version there were exactly these (`namespace/name`). Told whenever everything had to be read anew, for
+   * sinks that also learn from elsewhere, such as from their own writes, of what a watch may never have seen.
+   */
+  read?(names: ReadonlySet<string>, resourceVersion: string): void
 }
 
 export interface Watch {

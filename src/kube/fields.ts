@@ -38,10 +38,8 @@ interface Write {
  * goes, unless somebody else owns it too.
  */
 export const applyFields = ({ owner, live, said, schema, owners }: Write): Written => {
-  // What an object had before anybody applied anything is nobody's to take away.
-  const known = owners.size > 0 ? owners : gained(new Map(), 'before-first-apply', {}, live, schema)
-  const last = known.get(owner)
-  const next = new Map(known).set(owner, fieldsOf(said as Json, schema))
+  const last = owners.get(owner)
+  const next = new Map(owners).set(owner, fieldsOf(said as Json, schema))
   const merged = merge(live as Json, said as Json, schema)
   const value = last === undefined ? merged : prune(merged, schema, last, next)
   const { changed, removed } = compare(live as Json, value, schema)
@@ -51,8 +49,10 @@ export const applyFields = ({ owner, live, said, schema, owners }: Write): Writt
 
 /** Replacement of everything by the owner, who then owns what that changed. */
 export const replaceFields = ({ owner, live, said, schema, owners }: Write): Written => {
-  const isUntracked = owners.size === 0 && Object.keys(live).length > 0
-  return { value: said, owners: isUntracked ? owners : gained(owners, owner, live, said, schema) }
+  const { changed, removed } = compare(live as Json, said as Json, schema)
+  const rest = lose(owners, changed.union(removed))
+  const own = (rest.get(owner) ?? new Set<string>()).union(changed)
+  return { value: said, owners: own.size === 0 ? rest : new Map(rest).set(owner, own) }
 }
 
 /** The first field that a schema does not know: nobody may apply it. A schema without properties knows every field. */
@@ -75,13 +75,6 @@ export const undeclared = (value: unknown, schema: MergeSchema, path = ''): stri
 const takesAnything = (schema: MergeSchema): boolean =>
   schema.properties === undefined ||
   Boolean(schema.additionalProperties ?? schema['x-kubernetes-preserve-unknown-fields'])
-
-const gained = (owners: Owners, owner: string, live: object, said: object, schema: MergeSchema): Owners => {
-  const { changed, removed } = compare(live as Json, said as Json, schema)
-  const rest = lose(owners, changed.union(removed))
-  const own = (rest.get(owner) ?? new Set<string>()).union(changed)
-  return own.size === 0 ? rest : new Map(rest).set(owner, own)
-}
 
 const lose = (owners: Owners, lost: FieldSet, except?: string): Owners =>
   new Map(

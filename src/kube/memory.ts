@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { managerName } from '../api/names.ts'
-import { type KubeObject, nameKey, type ObjectMeta, type ObjectName, type Resource } from '../api/object.ts'
+import type { KubeObject, ObjectMeta, ObjectName, Resource } from '../api/object.ts'
 import { admitBuiltIn, builtInSchema, metadataSchema, withoutStringData } from './built-in.ts'
 import {
   type Cluster,
@@ -15,8 +15,8 @@ import { EventLog, type RecordedEvent } from './event-log.ts'
 import type { MergeSchema } from './field-sets.ts'
 import { applyFields, type Owners, replaceFields, undeclared, type Written } from './fields.ts'
 import { deepFreeze } from './freeze.ts'
-import { type Change, MemoryWatch } from './memory-watch.ts'
-import { OwnerGraph } from './owner-graph.ts'
+import { MemoryWatch } from './memory-watch.ts'
+import { type Entry, ObjectTable } from './object-table.ts'
 import {
   firstNull,
   mainOnly,
@@ -30,7 +30,6 @@ import {
   withStatusPart,
 } from './parts.ts'
 import { checkName, checkPreconditions, describe, ownResources, resourceOf } from './resources.ts'
-import { inScope } from './scope.ts'
 
 export interface MemoryClusterOptions {
   readonly now: () => Date
@@ -62,13 +61,6 @@ export interface KindSchema {
 /** Who wrote: Postern, or whoever puts manifests. */
 export type Writer = typeof managerName | 'user'
 
-interface Entry {
-  readonly resource: Resource
-  readonly object: KubeObject
-  /** A manager's fields of the status are an entry of their own. */
-  readonly owners: Owners
-}
-
 /**
  * The API server in memory, for one process. Resource versions, field ownership, generation, preconditions, status
  * apart, finalizers and the removal of what has lost its owners are as in the real one. Namespaces need not exist.
@@ -77,26 +69,27 @@ export class MemoryCluster implements Cluster {
   private readonly options: MemoryClusterOptions
   private readonly resources: readonly Resource[]
   private readonly schedule: (deliver: () => void) => void
-  private readonly entries = new Map<string, Entry>()
-  private readonly owners = new OwnerGraph()
+  private readonly table: ObjectTable
   private readonly watches = new Set<MemoryWatch>()
   private readonly log: EventLog
-  private version = 0
 
   constructor(options: MemoryClusterOptions) {
     this.options = options
     this.resources = options.resources ?? ownResources
     this.schedule = options.schedule ?? queueMicrotask
+    this.table = new ObjectTable((change) => {
+      for (const watch of this.watches) watch.tell(change)
+    })
     this.log = new EventLog(options.eventLimit ?? 1000)
   }
 
   async get(resource: Resource, name: ObjectName): Promise<KubeObject | undefined> {
     checkName(resource, name)
-    return this.entries.get(entryKey(resource, name))?.object
+    return this.table.get(resource, name)?.object
   }
 
   async *list(resource: Resource, scope: Scope = {}): AsyncIterable<KubeObject> {
-    yield* this.inOrder(resource, scope)
+    yield* this.table.list(resource, scope)
   }
 
   watch(resource: Resource, scope: WatchScope, sink: WatchSink): Watch {
@@ -106,13 +99,13 @@ export class MemoryCluster implements Cluster {
       stopped: () => this.watches.delete(watch),
     })
     this.watches.add(watch)
-    watch.begin(this.inOrder(resource, scope))
+    watch.begin(this.table.list(resource, scope))
     return watch
   }
 
   async create(object: KubeObject): Promise<KubeObject> {
     const resource = resourceOf(this.resources, object)
-    if (this.entries.has(entryKey(resource, object.metadata))) {
+    if (this.table.get(resource, object.metadata)) {
       throw new ClusterError('AlreadyExists', `${describe(object.kind, object.metadata)} already exists`)
     }
     return this.applyAs(managerName, mainOnly(object))
@@ -134,14 +127,14 @@ export class MemoryCluster implements Cluster {
     preconditions: { readonly uid?: string; readonly resourceVersion?: string } = {},
   ): Promise<void> {
     checkName(resource, name)
-    const entry = this.entries.get(entryKey(resource, name))
+    const entry = this.table.get(resource, name)
     if (entry === undefined) throw notFound(resource.kind, name)
     meetPreconditions(entry.object, { kind: resource.kind, metadata: { ...name, ...preconditions } })
     const { object } = entry
-    if (!object.metadata.finalizers?.length) return this.drop(entry)
+    if (!object.metadata.finalizers?.length) return this.table.drop(entry)
     if (object.metadata.deletionTimestamp !== undefined) return
     const metadata = { ...object.metadata, deletionTimestamp: this.timestamp() }
-    this.store({ ...entry, object: raiseGeneration({ ...object, metadata }) }, entry)
+    this.table.store({ ...entry, object: raiseGeneration({ ...object, metadata }) }, entry)
   }
 
   emit(event: ClusterEvent): void {
@@ -182,7 +175,7 @@ export class MemoryCluster implements Cluster {
    */
   async restore(object: KubeObject, writer: Writer): Promise<KubeObject> {
     const resource = resourceOf(this.resources, object)
-    if (this.entries.has(entryKey(resource, object.metadata))) {
+    if (this.table.get(resource, object.metadata)) {
       throw new ClusterError('AlreadyExists', `${describe(object.kind, object.metadata)} already exists`)
     }
     const kept = plain(withoutStringData(object))
@@ -195,12 +188,12 @@ export class MemoryCluster implements Cluster {
     const main = applyFields({ owner: writer, live: {}, said: mainPart(kept), schema, owners: new Map() })
     const owner = statusOwner(managerName)
     const { owners } = applyFields({ owner, live: {}, said: statusPart(kept), schema, owners: main.owners })
-    return this.store({ resource, object: { ...kept, metadata }, owners }, undefined)
+    return this.table.store({ resource, object: { ...kept, metadata }, owners }, undefined)
   }
 
   /** Removes every object that has owners, none of which exists, as the garbage collector does. */
   collectGarbage(): void {
-    this.collect(this.owners.withLostOwners())
+    this.table.collectGarbage()
   }
 
   /** The events recorded so far, the one that happened last at the end. */
@@ -210,7 +203,7 @@ export class MemoryCluster implements Cluster {
 
   private applyAs(manager: Writer, object: KubeObject): KubeObject {
     const resource = resourceOf(this.resources, object)
-    const entry = this.entries.get(entryKey(resource, object.metadata))
+    const entry = this.table.get(resource, object.metadata)
     meetPreconditions(entry?.object, object)
     const live = entry?.object ?? this.newObject(object)
     const said = mainPart(mainOnly(plain(withoutStringData(object))))
@@ -256,11 +249,11 @@ export class MemoryCluster implements Cluster {
       return entry.object
     const { finalizers, deletionTimestamp } = object.metadata
     if (entry !== undefined && deletionTimestamp !== undefined && !finalizers?.length) {
-      this.drop(entry)
+      this.table.drop(entry)
       return object
     }
-    const stored = this.store({ resource, object, owners }, entry)
-    if (this.owners.isOrphan(stored)) this.collectGarbage()
+    const stored = this.table.store({ resource, object, owners }, entry)
+    if (this.table.isOrphan(stored)) this.table.collectGarbage()
     return stored
   }
 
@@ -274,55 +267,9 @@ export class MemoryCluster implements Cluster {
     }
   }
 
-  private store(entry: Entry, old: Entry | undefined): KubeObject {
-    const { resource } = entry
-    this.version = Math.max(this.version, Number(entry.object.metadata.resourceVersion ?? 0)) + 1
-    const metadata = { ...entry.object.metadata, resourceVersion: String(this.version) }
-    const object = deepFreeze(plain({ ...entry.object, metadata }))
-    const key = entryKey(resource, metadata)
-    if (old !== undefined) this.owners.remove(key, old.object)
-    this.owners.add(key, object)
-    this.entries.set(key, { ...entry, object })
-    this.tell({ resource, before: old?.object, after: object })
-    return object
-  }
-
-  private drop(entry: Entry): void {
-    const { resource, object } = entry
-    const key = entryKey(resource, object.metadata)
-    this.version += 1
-    this.entries.delete(key)
-    this.owners.remove(key, object)
-    this.tell({ resource, before: object, after: undefined })
-    this.collect(this.owners.dependantsOf(object.metadata.uid!))
-  }
-
-  /** Takes from objects the owners that are gone, and the objects that had no other. */
-  private collect(keys: readonly string[]): void {
-    for (const key of keys) {
-      const entry = this.entries.get(key)
-      if (entry === undefined) continue
-      const { object } = entry
-      const ownerReferences = this.owners.ownersOf(object)
-      if (ownerReferences.length === 0) this.drop(entry)
-      else this.store({ ...entry, object: { ...object, metadata: { ...object.metadata, ownerReferences } } }, entry)
-    }
-  }
-
-  private tell(change: Change): void {
-    for (const watch of this.watches) watch.tell(change)
-  }
-
-  private inOrder(resource: Resource, scope: Scope): KubeObject[] {
-    const objects = [...this.entries.values()]
-      .filter((entry) => isSame(entry.resource, resource) && inScope(entry.object, scope))
-      .map(({ object }) => object)
-    return objects.sort((a, b) => (nameKey(a.metadata) < nameKey(b.metadata) ? -1 : 1))
-  }
-
   private existing(object: KubeObject): { readonly resource: Resource; readonly entry: Entry } {
     const resource = resourceOf(this.resources, object)
-    const entry = this.entries.get(entryKey(resource, object.metadata))
+    const entry = this.table.get(resource, object.metadata)
     if (entry === undefined) throw notFound(object.kind, object.metadata)
     return { resource, entry }
   }
@@ -354,10 +301,7 @@ export class MemoryCluster implements Cluster {
   }
 }
 
-const entryKey = ({ apiVersion, kind }: Resource, name: ObjectName): string => `${apiVersion} ${kind} ${nameKey(name)}`
-
-const isSame = (a: Resource, b: Resource): boolean => a.kind === b.kind && a.apiVersion === b.apiVersion
-
+/** A manager's fields of the status are counted apart, as the server does. */
 const statusOwner = (manager: Writer): string => `${manager} status`
 
 /** Core kinds are stored by their Go types: they have no generation here, and know no null. */

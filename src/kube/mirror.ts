@@ -29,11 +29,13 @@ export class Mirror {
     this.seen = new Set()
   }
 
-  endReading(): void {
+  /** @param resourceVersion of all that was read */
+  endReading(resourceVersion: string): void {
     const { seen } = this
     if (seen === undefined) return
     this.seen = undefined
     for (const [key, held] of this.held) if (!seen.has(key)) this.drop(key, held)
+    this.deliver(() => this.sink.read?.(seen, resourceVersion))
     if (this.hasSynced) return
     this.hasSynced = true
     this.deliver(() => this.sink.synced())

@@ -121,7 +121,7 @@ export class Reflector implements Watch {
       version = page.resourceVersion
       for (const object of page.objects) this.mirror.put(object)
     }
-    this.mirror.endReading()
+    this.mirror.endReading(version)
     this.version = version
   }
 
@@ -202,7 +202,7 @@ export class Reflector implements Watch {
     const { metadata } = object as KubeObject
     if (type === 'BOOKMARK') {
       const ends = metadata.annotations?.['k8s.io/initial-events-end'] === 'true'
-      if (ends) this.mirror.endReading()
+      if (ends) this.mirror.endReading(metadata.resourceVersion ?? '0')
       if (ends) this.unfinishedLists = 0
       if (ends || this.version !== undefined) this.version = metadata.resourceVersion
       return

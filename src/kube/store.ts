@@ -103,6 +103,11 @@ export class Store<Value = KubeObject, Index extends string = never> implements 
     if (this.kept.get(key)?.uid === object.uid) this.drop(key)
   }
 
+  read(names: ReadonlySet<string>, resourceVersion: string): void {
+    const version = BigInt(resourceVersion || 0)
+    for (const [key, kept] of this.kept) if (kept.version <= version && !names.has(key)) this.drop(key)
+  }
+
   synced(): void {
     this.hasSynced = true
     this.syncing.resolve()

@@ -1,5 +1,6 @@
 import { type AddressRange, parseCidr } from '../core/address.ts'
 import { keyObject } from '../core/signature.ts'
+import { UsageError } from '../runtime/usage-error.ts'
 import { defaultLimits, type Limits } from './http1/limits.ts'
 import type { Endpoint } from './http1/proxy-listener.ts'
 
@@ -99,8 +100,20 @@ export function readSidecarOptions(texts: SidecarTexts): SidecarOptions {
       problems.push(`--policy-uid ${policy}: there is no --verification ${policy}`)
     }
   }
-  if (problems.length > 0) throw new Error(problems.join('\n'))
+  if (problems.length > 0) throw new UsageError(problems.join('\n'))
   return options
+}
+
+/** Reads guards alone. Throws an error that names each that is malformed. */
+export function readGuards(texts: readonly string[]): GuardOptions[] {
+  const wrong = texts.filter((text) => parseGuard(text) === undefined)
+  if (texts.length === 0) throw new UsageError('--guard: at least one is needed')
+  if (wrong.length > 0) {
+    throw new UsageError(
+      wrong.map((text) => `--guard ${text}: must have the form NAMESPACE/POLICY@HOST:PORT=HOST:PORT`).join('\n'),
+    )
+  }
+  return texts.map((text) => parseGuard(text)!)
 }
 
 /** Whatever of the options does not go together. */

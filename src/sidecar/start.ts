@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { json, type Listener, listen } from '../runtime/listen.ts'
 import { createLog, type Log, type LogLevel } from '../runtime/log.ts'
-import { createMetrics } from '../runtime/metrics.ts'
+import { createMetrics, type Metrics } from '../runtime/metrics.ts'
 import {
   optionProblems,
   readSidecarOptions,
@@ -57,12 +57,18 @@ const tickMilliseconds = 500
  * Throws where the options do not go together, or a port cannot be had.
  */
 export async function startSidecar(
-  options: Omit<SidecarOptions, 'limits'> & { readonly log: Log; readonly clock?: Clock; readonly limits?: Limits },
+  options: Omit<SidecarOptions, 'limits'> & {
+    readonly log: Log
+    readonly clock?: Clock
+    readonly limits?: Limits
+    /** Where its series go, beside others. Default: a registry of its own. */
+    readonly metrics?: Metrics
+  },
 ): Promise<Sidecar> {
   const problems = optionProblems(options)
   if (problems.length > 0) throw new Error(problems.join('\n'))
   const { log, clock = systemClock, limits = defaultLimits } = options
-  const registry = createMetrics()
+  const registry = options.metrics ?? createMetrics()
   const metrics = new SidecarMetrics(registry)
   const ticker = new Ticker(clock, tickMilliseconds)
   const listeners: ProxyListener[] = []

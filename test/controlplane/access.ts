@@ -5,10 +5,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { type Certificate, makeClientCertificate } from './certificates.ts'
-import { objectReader } from './get.ts'
+import { type ApiRequests, apiRequests } from './requests.ts'
 
-/** A real API server, as a test uses it. */
-export interface ControlPlane {
+/** A real API server, as a test uses it: as its administrator, where nothing else is said. */
+export interface ControlPlane extends ApiRequests {
   /** Of an administrator. */
   readonly kubeconfig: string
   readonly server: string
@@ -17,8 +17,6 @@ export interface ControlPlane {
   /** Verifies under `caFile` at 127.0.0.1 and localhost: for a proxy in front. Undefined where the cluster is not ours. */
   readonly servingCertificate: Certificate | undefined
   kubectl(args: readonly string[], options?: KubectlOptions): Promise<Finished>
-  /** The object at a path (`/api/v1/namespaces/shop/configmaps/a`), as the administrator; undefined where there is none. */
-  get(path: string): Promise<unknown>
   /** The path of a kubeconfig that speaks for this user or ServiceAccount; the account must exist. */
   kubeconfigFor(who: Identity): Promise<string>
   /** Makes a namespace of a name that nothing else uses. It goes with the control plane. */
@@ -109,7 +107,7 @@ export function accessTo(address: Address): ControlPlane {
     caFile,
     servingCertificate,
     kubectl,
-    get: objectReader(kubeconfig),
+    ...apiRequests(kubeconfig),
     async kubeconfigFor(who) {
       if ('user' in who) return kubeconfigOf(await credentialsOf(who.user, who.groups ?? []))
       const { namespace, name } = who.serviceAccount

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { KubeObject } from '../../src/api/object.ts'
 import { Mirror } from '../../src/kube/mirror.ts'
+import { Store } from '../../src/kube/store.ts'
 import { RecordingSink } from '../support/recording-sink.ts'
 
 interface Happening {
@@ -13,12 +14,16 @@ interface Happening {
 class Server {
   readonly past: Happening[] = []
   readonly objects = new Map<string, KubeObject>()
-  private version = 9_007_199_254_740_990n
+  private last = 9_007_199_254_740_990n
+
+  get version(): string {
+    return String(this.last)
+  }
 
   put(name: string): void {
-    this.version += 1n
-    const uid = this.objects.get(name)?.metadata.uid ?? `uid-${this.version}`
-    const metadata = { namespace: 'n', name, uid, resourceVersion: String(this.version) }
+    this.last += 1n
+    const uid = this.objects.get(name)?.metadata.uid ?? `uid-${this.last}`
+    const metadata = { namespace: 'n', name, uid, resourceVersion: this.version }
     const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata }
     this.objects.set(name, object)
     this.past.push({ type: 'Put', object })
@@ -27,9 +32,9 @@ class Server {
   remove(name: string): void {
     const object = this.objects.get(name)
     if (object === undefined) return
-    this.version += 1n
+    this.last += 1n
     this.objects.delete(name)
-    const metadata = { ...object.metadata, resourceVersion: String(this.version) }
+    const metadata = { ...object.metadata, resourceVersion: this.version }
     this.past.push({ type: 'Gone', object: { ...object, metadata } })
   }
 }
@@ -78,7 +83,7 @@ test('after any interruption a sink knows what the server knows, and has heard o
       const read = () => {
         mirror.beginReading()
         for (const object of server.objects.values()) mirror.put(object)
-        mirror.endReading()
+        mirror.endReading(server.version)
         heard = server.past.length
       }
       read()
@@ -106,3 +111,22 @@ test('after any interruption a sink knows what the server knows, and has heard o
 })
 
 const byName = (a: { name: string }, b: { name: string }) => (a.name < b.name ? -1 : 1)
+
+test('a store that learns from its own writes too loses what was gone before a watch could see it', () => {
+  const store = new Store({ transform: (object: KubeObject) => object, indexes: {} })
+  const mirror = new Mirror(store, () => {})
+  const object = (name: string, version: number): KubeObject => ({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { namespace: 'n', name, uid: `uid-${name}`, resourceVersion: String(version) },
+  })
+  mirror.beginReading()
+  mirror.put(object('seen', 1))
+  mirror.endReading('1')
+  store.put(object('missed', 5))
+  store.put(object('later', 9))
+  mirror.beginReading()
+  mirror.put(object('seen', 1))
+  mirror.endReading('7')
+  expect([...store.list()].map(({ metadata }) => metadata.name)).toEqual(['seen', 'later'])
+})

@@ -313,6 +313,27 @@ describe.skipIf(reason !== undefined)(`watches of a real API server${reason ? `:
       expect(fullReadings()).toHaveLength(2)
     })
 
+    test.each([
+      ['streamed', () => undefined],
+      ['in pages', noStreamedLists],
+    ])('a sink that learns from its own writes too is told what there is: %s', async (_, fault) => {
+      proxy.fault(fault)
+      const read: string[][] = []
+      Object.assign(sink, { read: (names: ReadonlySet<string>) => read.push([...names]) })
+      await apply('a')
+      await begin()
+      await synced()
+      expect(read).toEqual([[`${namespace}/a`]])
+      const [stream] = await streams(1)
+      proxy.fault((request) => (request.url.includes('resourceVersion=') ? { answer: 410 } : fault(request)))
+      await remove('a')
+      await apply('b')
+      stream!.cut()
+      await eventually('another reading', () => read.length >= 2)
+      expect(read[1]).toEqual([`${namespace}/b`])
+      proxy.fault(fault)
+    })
+
     test('within a list in pages the list is begun again', async () => {
       for (const name of ['a', 'b', 'c']) await apply(name)
       let left = 1

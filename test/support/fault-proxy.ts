@@ -77,12 +77,12 @@ export interface FaultProxy {
 export const startFaultProxy = async (kubeconfig: string): Promise<FaultProxy> => {
   const upstream = await new Credentials({ kubeconfig }).access()
   const directory = await mkdtemp(join(tmpdir(), 'postern-proxy-'))
-  const proxy = new Proxy(directory, upstream)
+  const proxy = new FaultingProxy(directory, upstream)
   await proxy.start()
   return proxy
 }
 
-class Proxy implements FaultProxy {
+class FaultingProxy implements FaultProxy {
   readonly directory: string
   readonly requests: Seen[] = []
   readonly streams: OpenStream[] = []

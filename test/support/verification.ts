@@ -42,6 +42,8 @@ export function policyOf(spec: object, name = 'orders', namespace = 'shop'): Pol
 
 export interface TestKey {
   readonly key: string
+  /** Of a key that was made elsewhere. */
+  readonly keyId?: string
   readonly name?: string
   readonly enabled?: boolean
   readonly roles?: readonly string[]
@@ -61,7 +63,7 @@ function admitted(policy: Policy, { key, interfaces, access, ...rest }: TestKey)
   return {
     namespace: 'billing',
     name: rest.name ?? 'exporter',
-    keyId: keyIdOf(key),
+    keyId: rest.keyId ?? keyIdOf(key),
     enabled: rest.enabled ?? true,
     createdTime: '2026-01-01T00:00:00Z',
     roles: rest.roles ?? [],

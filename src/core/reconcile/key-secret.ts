@@ -55,6 +55,9 @@ export function renderSecret(owner: KeyOwner, key: string, values: readonly KeyV
   const placeholders: Readonly<Record<string, string>> = { key, keyId, secret: secret + check }
   const fill = (text: string): string =>
     text.replace(/\$\((key|keyId|secret)\)/g, (_, name: string) => placeholders[name]!)
+  const data = Object.fromEntries(
+    Object.entries(template).map(([name, text]) => [name, Buffer.from(fill(text)).toString('base64')]),
+  )
   return {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -64,7 +67,7 @@ export function renderSecret(owner: KeyOwner, key: string, values: readonly KeyV
       labels: { ...owner.spec.secret?.labels, [labels.managed]: 'true', 'app.kubernetes.io/managed-by': managerName },
       annotations: {
         ...owner.spec.secret?.annotations,
-        [annotations.values]: sealValues(owner.uid, { prefix, keyId, values, layout }, seal),
+        [annotations.values]: sealValues(owner.uid, { prefix, keyId, values, layout }, data, seal),
       },
       ownerReferences: [
         {
@@ -78,9 +81,7 @@ export function renderSecret(owner: KeyOwner, key: string, values: readonly KeyV
       ],
     },
     type: 'Opaque',
-    data: Object.fromEntries(
-      Object.entries(template).map(([name, text]) => [name, Buffer.from(fill(text)).toString('base64')]),
-    ),
+    data,
   }
 }
 
@@ -95,7 +96,7 @@ export function inspectSecret(owner: KeyOwner, secret: Secret | undefined, seal:
       ofFormerKey: owners.some(({ kind, name }) => kind === apiKeys.kind && name === owner.name),
     }
   }
-  const sealed = openValues(owner.uid, secret.metadata.annotations?.[annotations.values], seal)
+  const sealed = openValues(owner.uid, secret, seal)
   const current = sealed?.values.at(-1)
   if (!sealed || !current) return { state: 'Tampered' }
   const key = findKey(secret, sealed, current.digest)
@@ -119,17 +120,21 @@ interface Sealed {
   readonly layout: readonly string[]
 }
 
-function sealValues(uid: string, { prefix, keyId, values, layout }: Sealed, seal: Buffer): string {
+function sealValues(uid: string, { prefix, keyId, values, layout }: Sealed, data: Data, seal: Buffer): string {
   const shown = values.map((value) => ({ ...value, digest: digestToText(value.digest) }))
   const text = JSON.stringify({ prefix, keyId, values: shown, layout })
-  return JSON.stringify({ prefix, keyId, values: shown, layout, mac: macOf(uid, text, seal).toString('base64url') })
+  const mac = macOf(uid, text + writtenData(layout, data), seal).toString('base64url')
+  return JSON.stringify({ prefix, keyId, values: shown, layout, mac })
 }
 
-function openValues(uid: string, text: string | undefined, seal: Buffer): Sealed | undefined {
+/** Undefined where anything that we wrote, data included, is not as we wrote it. */
+function openValues(uid: string, { metadata, data = {} }: Secret, seal: Buffer): Sealed | undefined {
   try {
-    const { mac, prefix, keyId, values, layout } = JSON.parse(text ?? '') as Sealed & { readonly mac: string }
+    const text = metadata.annotations?.[annotations.values] ?? ''
+    const { mac, prefix, keyId, values, layout } = JSON.parse(text) as Sealed & { readonly mac: string }
     const given = Buffer.from(mac, 'base64url')
-    const expected = macOf(uid, JSON.stringify({ prefix, keyId, values, layout }), seal)
+    const sealed = JSON.stringify({ prefix, keyId, values, layout })
+    const expected = macOf(uid, sealed + writtenData(layout, data), seal)
     if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined
     return {
       prefix,
@@ -141,6 +146,12 @@ function openValues(uid: string, text: string | undefined, seal: Buffer): Sealed
     return undefined
   }
 }
+
+type Data = Readonly<Record<string, string>>
+
+/** The entries of the data that we wrote, as a text; what others added beside them is theirs. */
+const writtenData = ([names = '']: readonly string[], data: Data): string =>
+  JSON.stringify(names.split(',').map((name) => [name, data[name]]))
 
 const macOf = (uid: string, text: string, seal: Buffer): Buffer =>
   createHmac('sha256', seal).update(`${uid} ${text}`).digest()
