@@ -57,8 +57,14 @@ class Standalone {
       [
         'src/main.ts',
         'standalone',
-        ...['--manifests', join(root, 'manifests'), '--state', join(root, state)],
-        ...['--guard', `shop/orders@127.0.0.1:0=127.0.0.1:${port}`, '--admin', '127.0.0.1:0'],
+        '--manifests',
+        join(root, 'manifests'),
+        '--state',
+        join(root, state),
+        '--guard',
+        `shop/orders@127.0.0.1:0=127.0.0.1:${port}`,
+        '--admin',
+        '127.0.0.1:0',
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     )
@@ -169,7 +175,7 @@ test('reports what is wrong with a manifest, and changes nothing else', async ()
   write('policy.yaml', policy('  public: [{ paths: ["/a/../b"] }]\n'))
   await reports('.spec.public[0].paths[0]: is not a canonical path (dot-seg)')
   write('twice.yaml', key('d'))
-  await reports(`${join(root, 'manifests', 'twice.yaml')}:2:1: ApiKey shop/d: is in ${bad} too, which counts`)
+  await reports(`${join(root, 'manifests', 'twice.yaml')}:2:1: ApiKey shop/d: .: is in ${bad} too, which counts`)
   write('keys.yaml', key('a', 'secret: { name: other }\n  access: [{ policy: { name: orders } }]'))
   await reports('ApiKey shop/a: .spec.secret.name: is immutable')
   expect(await standalone.status(presented)).toBe(200)

@@ -8,6 +8,7 @@ import {
   type Node,
   parseAllDocuments,
   stringify,
+  visit,
   type YAMLParseError,
 } from 'yaml'
 import type { Problem } from '../api/schema.ts'
@@ -89,9 +90,9 @@ export function readManifest(file: string, text: string): ManifestContent {
     }
     if (document.contents === null || (isScalar(document.contents) && document.contents.value === null)) continue
     const root: Place = { document, node: document.contents, positionOf }
-    const value = toValue(document)
-    if (value === undefined) {
-      problems.push({ ...startOf(root), object: name, field: '', message: 'has too many aliases' })
+    const { value, problem } = toValue(document)
+    if (problem !== undefined) {
+      problems.push({ ...positionOf(problem.offset), object: name, field: '', message: problem.message })
       continue
     }
     collect({ value, path: '', root, name, inherited: {} }, objects, problems)
@@ -134,11 +135,20 @@ function collect(found: Found, objects: ManifestObject[], problems: ManifestProb
   const refuse = (field: string, message: string): void => {
     problems.push({ ...at(field), object: name, field, message })
   }
-  if (!isRecord(found.value)) return refuse('', 'must be an object with apiVersion, kind and metadata')
-  const value = { ...inherited, ...found.value }
+  if (!isRecord(found.value)) {
+    refuse('', 'must be an object with apiVersion, kind and metadata')
+    return
+  }
+  const value: Readonly<Record<string, unknown>> = { ...inherited, ...found.value }
   const { apiVersion, kind } = value
-  if (typeof apiVersion !== 'string' || apiVersion === '') return refuse('.apiVersion', sayText(apiVersion))
-  if (typeof kind !== 'string' || kind === '') return refuse('.kind', sayText(kind))
+  if (typeof apiVersion !== 'string' || apiVersion === '') {
+    refuse('.apiVersion', sayText(apiVersion))
+    return
+  }
+  if (typeof kind !== 'string' || kind === '') {
+    refuse('.kind', sayText(kind))
+    return
+  }
   if (kind.endsWith('List') && Array.isArray(value.items)) {
     const items = kind === 'List' ? {} : { apiVersion, kind: kind.slice(0, -'List'.length) }
     for (const [index, item] of value.items.entries()) {
@@ -170,13 +180,33 @@ function parse(text: string, lineCounter: LineCounter): readonly Document[] | un
   }
 }
 
-function toValue(document: Document): unknown {
+interface Converted {
+  readonly value?: unknown
+  readonly problem?: { readonly offset: number; readonly message: string }
+}
+
+function toValue(document: Document): Converted {
   try {
-    return document.toJS({ maxAliasCount: aliasLimit })
+    return { value: document.toJS({ maxAliasCount: aliasLimit }) as unknown }
   } catch {
-    return undefined
+    let offset: number | undefined
+    visit(document, {
+      Alias(_, alias) {
+        if (alias.resolve(document) !== undefined) return undefined
+        offset = alias.range?.[0] ?? 0
+        return visit.BREAK
+      },
+    })
+    return {
+      problem:
+        offset === undefined
+          ? { offset: (document.contents as Node | null)?.range?.[0] ?? 0, message: 'has too many aliases' }
+          : { offset, message: aliasMessage },
+    }
   }
 }
+
+const aliasMessage = 'an alias (*) has no anchor before it; put text that begins with * into quotes'
 
 /** A document that cannot be read may still tell what it was to be. */
 function titleOfBroken(document: Document): string | undefined {
@@ -193,7 +223,7 @@ function titleOfBroken(document: Document): string | undefined {
 function sayFault({ code, message }: Pick<YAMLParseError, 'code' | 'message'>): string {
   switch (code) {
     case 'BAD_ALIAS':
-      return 'an alias (*) has no anchor before it; put text that begins with * into quotes'
+      return aliasMessage
     case 'TAG_RESOLVE_FAILED':
       return 'a tag (!) is not known; put text that begins with ! into quotes'
     case 'DUPLICATE_KEY':

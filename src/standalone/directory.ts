@@ -8,7 +8,8 @@ import { accessPolicies, apiKeys, labels, namespaces, secrets } from '../api/nam
 import { type KubeObject, nameKey, type Resource } from '../api/object.ts'
 import type { Problem } from '../api/schema.ts'
 import { InvalidObject, kindRules } from '../core/kinds.ts'
-import { formatProblem, type ManifestObject, readManifest } from '../core/manifest.ts'
+import { locate, type ManifestObject, problemLine, readManifest } from '../core/manifest.ts'
+import { toObject } from '../core/object.ts'
 import { compilePolicy } from '../core/policy.ts'
 import { parseApiKey } from '../core/reconcile/api-key.ts'
 import type { MemoryCluster } from '../kube/memory.ts'
@@ -24,7 +25,15 @@ const pollMilliseconds = 2000
 interface Placed {
   readonly file: string
   readonly resource: Resource
+  readonly object: KubeObject
   readonly manifest: ManifestObject
+}
+
+interface Applied {
+  readonly resource: Resource
+  readonly object: KubeObject
+  /** As it was written; undefined where it is here from before. */
+  readonly written: KubeObject | undefined
 }
 
 /**
@@ -41,7 +50,7 @@ export class ManifestDirectory {
   /** What each file said last, where it could be read. */
   private files = new Map<string, { readonly text: string; readonly placed: readonly Placed[] }>()
   /** Manifests that are in force, by kind and name. */
-  private readonly applied = new Map<string, Placed>()
+  private readonly applied = new Map<string, Applied>()
   private reported = new Set<string>()
   private passedOver = new Set<string>()
   private watcher: FSWatcher | undefined
@@ -88,10 +97,8 @@ export class ManifestDirectory {
   /** What was there when this process ended last is deleted if no manifest has it any more. */
   private async adoptRestored(): Promise<void> {
     for (const resource of [accessPolicies, apiKeys]) {
-      for await (const object of this.cluster.list(resource)) {
-        const manifest: ManifestObject = { object, positionOf: () => ({ line: 1, column: 1 }) }
-        this.applied.set(keyOf(object), { file: '', resource, manifest })
-      }
+      for await (const object of this.cluster.list(resource))
+        this.applied.set(keyOf(object), { resource, object, written: undefined })
     }
   }
 
@@ -116,7 +123,7 @@ export class ManifestDirectory {
 
     const wanted = new Map<string, Placed>()
     for (const placed of [...files.values()].flatMap((file) => file.placed)) {
-      const key = keyOf(placed.manifest.object)
+      const key = keyOf(placed.object)
       const first = wanted.get(key)
       if (first)
         problems.push(
@@ -127,10 +134,10 @@ export class ManifestDirectory {
     // Namespaces and Secrets come before what refers to them, policies before the keys that ask for them.
     const inOrder = [...wanted.values()].sort((a, b) => taken.indexOf(a.resource) - taken.indexOf(b.resource))
     for (const placed of inOrder) problems.push(...(await this.apply(placed)))
-    for (const [key, { resource, manifest }] of [...this.applied].reverse()) {
+    for (const [key, { resource, object }] of [...this.applied].reverse()) {
       if (wanted.has(key)) continue
       this.applied.delete(key)
-      const { name, namespace } = manifest.object.metadata
+      const { name, namespace } = object.metadata
       const here = { name, ...(namespace !== undefined && { namespace }) }
       if (await this.cluster.get(resource, here)) await this.cluster.delete(resource, here)
       this.log.info('Deleted what is in no manifest any more', { object: key })
@@ -156,22 +163,28 @@ export class ManifestDirectory {
       problems.push(`${join(this.directory, file)}: ${error instanceof Error ? error.message : String(error)}`)
       return before ?? { text: '', placed: [] }
     }
-    const manifest = readManifest(text)
-    problems.push(...manifest.problems.map((problem) => formatProblem(join(this.directory, file), problem)))
-    const placed = manifest.objects.flatMap((one) => {
-      const resource = this.resourceOf(file, one.object)
-      return resource ? [{ file, resource, manifest: one }] : []
+    const { objects, problems: unreadable } = readManifest(join(this.directory, file), text)
+    problems.push(...unreadable.map(problemLine))
+    let isWhole = unreadable.length === 0
+    const placed = objects.flatMap((manifest): Placed[] => {
+      const resource = this.resourceOf(file, manifest.value)
+      if (!resource) return []
+      const parsed = toObject(manifest.value)
+      if (parsed.ok) return [{ file, resource, object: parsed.value, manifest }]
+      problems.push(...locate(manifest, parsed.problems).map(problemLine))
+      isWhole = false
+      return []
     })
     // What stood in the part that cannot be read is unknown: what the file said of other objects before stays.
-    const known = new Set(placed.map((one) => keyOf(one.manifest.object)))
-    const kept =
-      manifest.problems.length === 0
-        ? []
-        : (before?.placed ?? []).filter((one) => !known.has(keyOf(one.manifest.object)))
+    const known = new Set(placed.map(({ object }) => keyOf(object)))
+    const kept = isWhole ? [] : (before?.placed ?? []).filter(({ object }) => !known.has(keyOf(object)))
     return { text, placed: [...placed, ...kept] }
   }
 
-  private resourceOf(file: string, { apiVersion, kind }: KubeObject): Resource | undefined {
+  private resourceOf(
+    file: string,
+    { apiVersion, kind }: Pick<KubeObject, 'apiVersion' | 'kind'>,
+  ): Resource | undefined {
     const resource = taken.find((one) => one.apiVersion === apiVersion && one.kind === kind)
     const word = `${file}: ${apiVersion} ${kind}`
     if (!resource && !this.passedOver.has(word)) {
@@ -183,10 +196,9 @@ export class ManifestDirectory {
 
   /** @returns what is wrong with the object */
   private async apply(placed: Placed): Promise<string[]> {
-    const { object } = placed.manifest
+    const { object } = placed
     const key = keyOf(object)
-    const before = this.applied.get(key)
-    if (before && before.file !== '' && isDeepStrictEqual(before.manifest.object, object)) return []
+    if (isDeepStrictEqual(this.applied.get(key)?.written, object)) return []
     const { name, namespace } = object.metadata
     const stored = await this.cluster.get(placed.resource, { name, ...(namespace !== undefined && { namespace }) })
     const problems = this.validate(object, stored)
@@ -194,16 +206,10 @@ export class ManifestDirectory {
     if (placed.resource === secrets && stored?.metadata.labels?.[labels.managed] === 'true') {
       return [this.describe(placed, { path: '.metadata.name', message: 'is the name of a Secret that Postern keeps' })]
     }
-    const { apiVersion, kind, metadata, status: _, ...content } = object
-    const ours = {
-      name,
-      ...(namespace !== undefined && { namespace }),
-      ...(metadata.labels && { labels: metadata.labels }),
-      ...(metadata.annotations && { annotations: metadata.annotations }),
-    }
+    const { status: _, ...ours } = object
     try {
-      await this.cluster.put({ apiVersion, kind, metadata: ours, ...content })
-      this.applied.set(key, placed)
+      await this.cluster.put(ours)
+      this.applied.set(key, { resource: placed.resource, object, written: object })
       return []
     } catch (error) {
       return [this.describe(placed, { path: '', message: error instanceof Error ? error.message : String(error) })]
@@ -226,14 +232,8 @@ export class ManifestDirectory {
     }
   }
 
-  private describe({ file, manifest }: Placed, { path, message }: Problem): string {
-    const object = keyOf(manifest.object)
-    return formatProblem(join(this.directory, file), {
-      position: manifest.positionOf(path),
-      object,
-      field: path,
-      message,
-    })
+  private describe({ manifest }: Placed, problem: Problem): string {
+    return locate(manifest, [problem]).map(problemLine).join('\n')
   }
 
   /** Each problem once, as long as it lasts. */

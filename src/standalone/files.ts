@@ -182,7 +182,8 @@ export class StateFiles {
     for (const namespace of await namesIn(root)) {
       for (const file of await namesIn(join(root, namespace))) {
         const text = await readIfThere(join(root, namespace, file))
-        for (const { object } of readManifest(text?.toString('utf8') ?? '').objects) yield object
+        for (const { value } of readManifest(file, text?.toString('utf8') ?? '').objects)
+          yield value as unknown as KubeObject
       }
     }
   }
