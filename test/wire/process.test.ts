@@ -53,7 +53,7 @@ test('says everything that is wrong with its arguments, and does not start', asy
   const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
   const args = ['--disable-warning=ExperimentalWarning', main, 'sidecar', '--guard', 'nonsense']
   await expect(promisify(execFile)(process.execPath, args)).rejects.toMatchObject({
-    code: 1,
+    code: 2,
     stderr: expect.stringMatching(/--guard nonsense: must have the form.*--public-key: at least one is needed/s),
   })
 })
