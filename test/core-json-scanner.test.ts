@@ -56,11 +56,6 @@ describe('a value at a pointer', () => {
   test('several pointers at once, one within another', () => {
     const text = '{"a":{"b":"x","c":["y"]},"d":"z"}'
     expect(find(text, ['/a', '/a/b', '/a/c/0', '/d', '/e'])).toEqual([null, 'x', 'y', 'z', undefined])
-      'x',
-      'y',
-      'z',
-      undefined,
-    ])
   })
 })
 
