@@ -506,6 +506,21 @@ export const accessPolicySpecs: readonly SpecCase[] = [
     spec: spec({ resources: ['a', 'b'].map((query) => ({ name: 'model', from: { query } })) }),
     wrong: 'spec.resources[1]',
   },
+  ...each(['', 'a b', '-a', repeated('a', 64)], (name) => ({
+    what: `resource "${name}"`,
+    spec: spec({ resources: [{ name, from: { query: 'a' } }] }),
+    wrong: 'spec.resources[0].name',
+  })),
+  ...each(['', 'a b'], (name) => ({
+    what: `resource of "${name}"`,
+    spec: spec({ resources: [{ name: 'model', from: { query: 'a' }, interfaces: [name] }] }),
+    wrong: 'spec.resources[0].interfaces[0]',
+  })),
+  ...each(['', 'a b'], (name) => ({
+    what: `ceiling of "${name}"`,
+    spec: limited({ name, values: ['a'] }),
+    wrong: 'spec.grants[0].resources[0].name',
+  })),
   {
     what: 'a resource of no interface',
     spec: spec({ resources: [{ name: 'model', from: { query: 'a' }, interfaces: [] }] }),

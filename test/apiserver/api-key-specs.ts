@@ -322,6 +322,11 @@ export const apiKeySpecs: readonly SpecCase[] = [
     spec: asking({ policy: { name: 'a' }, resources: [{ name: 'model', values: [value] }] }),
     wrong: 'spec.access[0].resources[0].values[0]',
   })),
+  ...each(['', 'a b'], (name) => ({
+    what: `resource "${name}"`,
+    spec: asking({ policy: { name: 'a' }, resources: [{ name, values: ['a'] }] }),
+    wrong: 'spec.access[0].resources[0].name',
+  })),
   {
     what: '100 values',
     spec: asking({ policy: { name: 'a' }, resources: [{ name: 'model', values: names(100) }] }),
