@@ -39,7 +39,7 @@ const coalesceMilliseconds = 100
 /** However far the next moment is, the clock may have been changed meanwhile. */
 const longestSleepMilliseconds = 3_600_000
 const stuckMilliseconds = 300_000
-const workers = { apiKeys: 8, policies: 2 }
+const workers = { apiKeys: 16, policies: 2 }
 
 /** Resolves when the operator knows everything and has begun to work. */
 export async function startOperator(options: OperatorOptions): Promise<Operator> {

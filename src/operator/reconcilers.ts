@@ -5,6 +5,7 @@ import {
   type AskingKey,
   admitKey,
   claimsSamePort,
+  type PolicyPlan,
   type PublishSettings,
   reconcileAccessPolicy,
 } from '../core/reconcile/access-policy.ts'
@@ -90,6 +91,9 @@ export function accessPolicyReconciler(
     const uid = cached.policy.metadata.uid ?? ''
     const before = written.get(nameKey(name))
     const last = before?.uid === uid ? before : undefined
+    const pausedUntil = last && last.confirmed === cached.policy.metadata.generation ? last.dueTime : undefined
+    // Looking costs as much as the policy has keys, and keys come in crowds: until it may be written again, once is enough.
+    if (pausedUntil !== undefined && pausedUntil > now()) return { again: false, wakeAt: pausedUntil }
     const plan = reconcileAccessPolicy(
       {
         policy: cached.policy,
@@ -104,11 +108,12 @@ export function accessPolicyReconciler(
       { ...settings, now: now() },
     )
     published(publications.note(nameKey(name), plan))
+    if (last && plan.isPublished) written.set(nameKey(name), { ...last, confirmed: cached.policy.metadata.generation })
     const again = await carryOut(cluster, cached.policy, plan, (object) => {
       if (object.kind === accessPolicies.kind) return caches.policies.put(object)
       caches.configMaps.put(object)
       const edition = editionOf(object)
-      if (edition) written.set(nameKey(name), { uid, time: now(), edition })
+      if (edition) written.set(nameKey(name), { uid, time: now(), edition, ...afterWriting(plan, settings, now()) })
     })
     return { again, wakeAt: plan.wakeAt }
   }
@@ -119,6 +124,20 @@ interface Written {
   readonly uid: string
   readonly time: Date
   readonly edition: Pick<Manifest, 'epoch' | 'sequence'>
+  /** When it may be written again. */
+  readonly dueTime: Date
+  /** The generation of the policy for which the cluster was seen to hold what was written; undefined as long as it was not. */
+  readonly confirmed: number | undefined
+}
+
+function afterWriting(
+  { create, apply }: PolicyPlan,
+  { pauseMilliseconds }: PublishSettings,
+  now: Date,
+): Pick<Written, 'dueTime' | 'confirmed'> {
+  const texts = [...create, ...apply].flatMap((object) => Object.values((object as ConfigMap).data ?? {}))
+  const bytes = texts.reduce((sum, text) => sum + text.length, 0)
+  return { dueTime: new Date(now.getTime() + pauseMilliseconds(bytes)), confirmed: undefined }
 }
 
 const editionOf = (object: KubeObject): Manifest | undefined => {

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8'
 import { connect } from '../kube/client.ts'
 import { json, listen } from '../runtime/listen.ts'
 import { createLog, type LogLevel } from '../runtime/log.ts'
@@ -16,6 +17,8 @@ export interface OperatorArguments {
 
 /** Runs the operator until `ended` resolves. Rejects where it cannot begin. */
 export async function runOperator(given: OperatorArguments, ended: Promise<string>): Promise<void> {
+  // Most of what is read from the API server is looked at once: a young generation that does not grow keeps a third less.
+  setFlagsFromString('--semi-space-growth-factor=1')
   const settings = await loadSettings(given.settings)
   const log = createLog({ level: given.logLevel })
   const metrics = createMetrics()

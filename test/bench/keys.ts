@@ -1,5 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { bundle } from '../../build.ts'
 import { apiKeys, apiVersion, configMaps, secrets } from '../../src/api/names.ts'
 import type { ConfigMap, KubeObject } from '../../src/api/object.ts'
 import { type Manifest, manifestFile } from '../../src/api/verification.ts'
@@ -17,9 +20,11 @@ const atOnce = 16
 export async function keysBench(): Promise<object[]> {
   const plane = await startControlPlane()
   let operator: ChildProcess | undefined
+  const directory = mkdtempSync(join(tmpdir(), 'postern-bench-'))
+  await bundle('src/main.ts', directory)
   const cluster = connect({ kubeconfig: plane.kubeconfig, userAgent: 'bench' })
   try {
-    await plane.kubectl(['apply', '-f', 'crds'])
+    await plane.kubectl(['apply', '-f', 'crds/apikeys.yaml', '-f', 'crds/accesspolicies.yaml'])
     await plane.kubectl([
       'wait',
       '--for=condition=Established',
@@ -36,7 +41,16 @@ export async function keysBench(): Promise<object[]> {
 
     operator = spawn(
       process.execPath,
-      ['src/main.ts', 'operator', '--kubeconfig', plane.kubeconfig, '--admin', '127.0.0.1:0', '--log-level', 'warn'],
+      [
+        join(directory, 'postern.js'),
+        'operator',
+        '--kubeconfig',
+        plane.kubeconfig,
+        '--admin',
+        '127.0.0.1:0',
+        '--log-level',
+        'warn',
+      ],
       { stdio: 'inherit' },
     )
     const keys = new Store<KubeObject>({ transform: (object) => object, indexes: {} })
@@ -90,6 +104,7 @@ export async function keysBench(): Promise<object[]> {
     operator?.kill('SIGTERM')
     await cluster.close()
     await plane.stop()
+    rmSync(directory, { recursive: true, force: true })
   }
 }
 

@@ -367,8 +367,9 @@ describe('the status', () => {
     )
   })
   test('is the same at a second look, and tells nothing twice', () => {
-    const first = reconcile(admitted)
-    const again = reconcile({ ...admitted, status: statusOf(first) }, { now: afterNoon(3600) })
+    const refused = apiKey('a', asking('orders', { roles: ['Owner'] }))
+    const first = reconcile(refused)
+    const again = reconcile({ ...refused, status: statusOf(first) }, { now: afterNoon(3600) })
     expect(again.status).toEqual(first.status)
     expect([first.events.length, again.events.length]).toEqual([1, 0])
   })
@@ -382,7 +383,12 @@ describe('the status', () => {
 
 describe('events', () => {
   test.each<[what: string, plan: Plan, events: string[]]>([
-    ['ready', reconcile(admitted), ['Normal Ready']],
+    ['ready from the beginning is no news', reconcile(admitted), []],
+    [
+      'ready after it was stalled',
+      reconcile({ ...admitted, status: statusOf(reconcile(apiKey('a', asking('orders', { roles: ['Owner'] })))) }),
+      ['Normal Ready'],
+    ],
     ['stalled', reconcile(apiKey('a', asking('orders', { roles: ['Owner'] }))), ['Warning RoleUnknown']],
     [
       'waiting for something that may come is no news',

@@ -92,7 +92,10 @@ export function readinessEvents(
     list?.find(({ type }) => type === conditionTypes.ready)
   const [now, before] = [is(findings), is(previous)]
   if (!now || now.reason === before?.reason) return []
-  if (now.status === 'False' && !findings.some(({ type }) => type === conditionTypes.stalled)) return []
+  const isStalled = (list: readonly Finding[] | undefined): boolean =>
+    list?.some(({ type }) => type === conditionTypes.stalled) === true
+  // That something works is news only after it did not: thousands of new keys need no event each to say so.
+  if (now.status === 'False' ? !isStalled(findings) : !isStalled(previous)) return []
   return [
     { type: now.status === 'True' ? 'Normal' : 'Warning', reason: now.reason, action: 'Reconcile', note: now.message },
   ]
