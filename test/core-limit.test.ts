@@ -92,6 +92,11 @@ describe('a bucket', () => {
     expect(ask(limit, [...before, start - 86_400, start - 86_399])).toEqual([...before.map(() => true), false, true])
   })
 
+  test('a clock that goes back takes nothing away', () => {
+    const limit = { requests: 1, perSeconds: 1, burst: 3 }
+    expect(ask(limit, [start, start - 86_400, start - 86_400, start - 86_400])).toEqual([true, true, true, false])
+  })
+
   test('a clock that goes ahead brings a burst and no more', () => {
     const limit = { requests: 1, perSeconds: 1, burst: 5 }
     const after = Array.from({ length: 7 }, () => start + 1e9)
