@@ -30,7 +30,7 @@ program
 
 program
   .command('sidecar')
-  .description('guard ports of one pod by the verification sets that are mounted into it')
+  .description('guard ports of one pod, or answer gateways, by the verification sets that are mounted into it')
   .option(
     '--guard <namespace/policy@host:port=host:port>',
     'listen at the first address, guard the second',
@@ -40,6 +40,9 @@ program
   .option('--verification <namespace/policy=directory>', "where the policy's verification set is mounted", collect, [])
   .option('--public-key <base64url>', 'an Ed25519 key that may sign verification sets', collect, [])
   .option('--policy-uid <namespace/policy=uid>', 'refuse sets of another policy of this name', collect, [])
+  .option('--decisions <host:port>', 'where gateways may ask over HTTP about requests', address)
+  .option('--decisions-grpc <host:port>', 'the same by envoy.service.auth.v3.Authorization', address)
+  .option('--trusted-peers <cidr,...>', 'gateways that may ask, by address; nobody else is answered', collect, [])
   .option('--limit <name=number>', 'change a bound of the data path', collect, [])
   .addOption(admin(15490))
   .addOption(logLevel)

@@ -167,6 +167,8 @@ describe('an AccessPolicy', () => {
     expect(parsed.ok && parsed.value).toEqual({
       ...valid,
       suspended: false,
+      mode: 'Enforce',
+      limits: { maxBodyBytes: 1048576 },
       credentials: [{ type: 'Bearer' }, { type: 'Basic' }, { type: 'Header', name: 'X-API-Key' }],
       grants: [{ namespaces: { from: 'Same' } }],
       clientAddress: { source: 'Connection' },

@@ -37,9 +37,31 @@ test('reads what a sidecar is told', () => {
   })
 })
 
+test('reads where gateways may ask, without anything to guard', () => {
+  const [decisions, decisionsGrpc] = [
+    { host: '0.0.0.0', port: 15480 },
+    { host: '0.0.0.0', port: 15481 },
+  ]
+  const texts = { ...good, guard: [], decisions, decisionsGrpc, trustedPeers: ['10.0.0.0/8,192.0.2.1', 'fd00::/8'] }
+  expect(readSidecarOptions(texts)).toMatchObject({
+    guards: [],
+    decisions: { http: decisions, grpc: decisionsGrpc, trustedPeers: { length: 3 } },
+  })
+  expect(readSidecarOptions({ ...good, decisions }).decisions).toMatchObject({ trustedPeers: { length: 0 } })
+  expect(readSidecarOptions(good).decisions).toBeUndefined()
+})
+
 describe('says what is wrong', () => {
   test.each<[string, Partial<SidecarTexts>, string]>([
     ['no guard', { guard: [] }, '--guard: at least one is needed'],
+    ['nothing to ask about', { guard: [], verification: [], decisions: { host: 'h', port: 1 } }, '--verification: '],
+    ['peers that have nothing to ask', { trustedPeers: ['10.0.0.0/8'] }, '--trusted-peers: there is nothing to ask'],
+    [
+      'peers with host bits',
+      { trustedPeers: ['10.0.0.0/8,10.0.0.1/8'] },
+      '--trusted-peers 10.0.0.1/8: must have the form',
+    ],
+    ['no peer', { trustedPeers: [''] }, '--trusted-peers : must have the form'],
     ['no key', { publicKey: [] }, '--public-key: at least one is needed'],
     ['no set for a guard', { verification: [] }, '--guard shop/orders: there is no --verification shop/orders'],
     ['a set given twice', { verification: ['a/b=/c', 'a/b=/d'] }, '--verification a/b: is given twice'],

@@ -75,6 +75,20 @@ describe('a mounted set', () => {
     expect(refused).toEqual([])
   })
 
+  test('counts what limited keys ask for, and nothing when it only looks again', async () => {
+    const rateLimit = { requests: 2, perSeconds: 60 }
+    await write(setOf(1, {}, [{ key: keyOf(1), rateLimit }]))
+    await mounted.start()
+    const allowed = asks(keyOf(1))
+    if (!allowed.allow) throw new Error('refused')
+    for (let count = 0; count < 5; count += 1) {
+      expect(mounted.stillAllowed(allowed)).toBe(true)
+      expect(mounted.consider(allowed.facts).allow).toBe(true)
+    }
+    expect([asks(keyOf(1)), asks(keyOf(1))]).toMatchObject([{ allow: true }, { allow: false, reason: 'RateLimited' }])
+    expect(mounted.stillAllowed(allowed)).toBe(true)
+  })
+
   test('is there after the start where it was there before', async () => {
     await write(setOf(1))
     await mounted.start()

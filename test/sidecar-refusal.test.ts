@@ -27,6 +27,10 @@ describe('a refusal on the wire', () => {
     ['AddressNotAllowed', 403],
     ['InterfaceUnknown', 403],
     ['InterfaceNotAllowed', 403],
+    ['ResourceMissing', 403],
+    ['ResourceNotAllowed', 403],
+    ['BodyNotInspectable', 403],
+    ['RateLimited', 429],
   ])('for %s is %d', (reason, status) => {
     const answer = refusalsOf(document).answerTo(refuse(reason, { credentialPresented: true, key }))
     expect(answer.status).toBe(status)

@@ -1,6 +1,18 @@
 import type { KubeObject, ObjectMeta } from './object.ts'
+import { rateLimitFields } from './rate-limit.ts'
+import { policyResources, resourceValues } from './resources.ts'
 import { type FromSchema, parser, type Schema } from './schema.ts'
-import { conditions, labelMap, memberName, memberNames, policyName, time } from './shapes.ts'
+import {
+  conditions,
+  fieldName,
+  labelMap,
+  memberName,
+  memberNames,
+  policyName,
+  reservedFields,
+  reservedFieldsCel,
+  time,
+} from './shapes.ts'
 
 /** Ports of the sidecar itself: decision endpoints (HTTP and gRPC), health and metrics. */
 export const reservedPorts: readonly number[] = [15480, 15481, 15490]
@@ -110,29 +122,6 @@ const pathMatch = {
   },
 } as const satisfies Schema
 
-const fieldName = {
-  type: 'string',
-  minLength: 1,
-  maxLength: 64,
-  pattern: '^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$',
-} as const satisfies Schema
-
-/** Fields that frame or route a message: nothing of ours may take their place. */
-const reservedFields = [
-  'host',
-  'connection',
-  'content-length',
-  'transfer-encoding',
-  'te',
-  'trailer',
-  'upgrade',
-  'keep-alive',
-  'expect',
-  'authorization',
-  'cookie',
-]
-const reservedFieldsCel = `[${reservedFields.map((name) => `'${name}'`).join(', ')}]`
-
 const credential = {
   type: 'object',
   description: 'A place where a key may stand in a request.',
@@ -213,6 +202,11 @@ const grant = {
     interfaces: {
       ...memberNames,
       description: 'The ceiling: interfaces that may be asked for, besides those of the roles.',
+    },
+    resources: {
+      ...resourceValues,
+      description:
+        'The ceiling: values of resources that may be asked for. A resource that is not here has no ceiling.',
     },
   },
 } as const satisfies Schema
@@ -338,6 +332,48 @@ const upstream = {
   },
 } as const satisfies Schema
 
+const limits = {
+  type: 'object',
+  description: 'Bounds of what one request, and one key, may take.',
+  default: {},
+  properties: {
+    maxBodyBytes: {
+      type: 'integer',
+      format: 'int32',
+      minimum: 1,
+      maximum: 16777216,
+      default: 1048576,
+      description:
+        'The longest body in which a resource is looked for; a longer one is refused. Other bodies are not bounded.',
+    },
+    requests: {
+      ...rateLimitFields.requests,
+      description:
+        'The rate limit of keys that set none: how many requests each may make in `perSeconds`, in each sidecar. Default: any number.',
+    },
+    perSeconds: rateLimitFields.perSeconds,
+    burst: rateLimitFields.burst,
+  },
+  rules: [
+    {
+      cel: 'has(self.requests) == has(self.perSeconds)',
+      holds: (value: { requests?: number; perSeconds?: number }) =>
+        (value.requests === undefined) === (value.perSeconds === undefined),
+      message: 'is required with requests, and forbidden without',
+      reason: 'FieldValueInvalid',
+      fieldPath: '.perSeconds',
+    },
+    {
+      cel: '!has(self.burst) || has(self.requests)',
+      holds: (value: { requests?: number; burst?: number }) =>
+        value.burst === undefined || value.requests !== undefined,
+      message: 'is forbidden without requests',
+      reason: 'FieldValueForbidden',
+      fieldPath: '.burst',
+    },
+  ],
+} as const satisfies Schema
+
 const namedList = {
   type: 'array',
   maxItems: 64,
@@ -357,6 +393,13 @@ export const accessPolicySpecSchema = {
       properties: { matchLabels: { ...labelMap, minProperties: 1, description: 'All of these labels.' } },
     },
     suspended: { type: 'boolean', default: false, description: 'The emergency stop: true refuses every key at once.' },
+    mode: {
+      type: 'string',
+      enum: ['Enforce', 'Audit'],
+      default: 'Enforce',
+      description:
+        '`Audit` decides, counts and logs as `Enforce` does, but lets every well-formed request pass, with its credential and without identity headers.',
+    },
     ports: {
       type: 'array',
       minItems: 1,
@@ -419,6 +462,7 @@ export const accessPolicySpecSchema = {
         },
       },
     },
+    resources: policyResources,
     public: {
       type: 'array',
       maxItems: 32,
@@ -455,6 +499,7 @@ export const accessPolicySpecSchema = {
       description: "Namespaces that may hold keys for this policy. Default: the policy's own, without a ceiling.",
     },
     clientAddress,
+    limits,
     upstream,
     verification: {
       type: 'object',

@@ -1,4 +1,6 @@
 import type { KubeObject, ObjectMeta } from './object.ts'
+import { rateLimit } from './rate-limit.ts'
+import { resourceValues } from './resources.ts'
 import { type FromSchema, parser, type Schema } from './schema.ts'
 import { annotationMap, conditions, dataName, dnsLabel, dnsSubdomain, labelMap, memberNames, time } from './shapes.ts'
 
@@ -46,6 +48,11 @@ const accessEntry = {
       description: 'Roles of the policy. Roles and interfaces add up; with neither, all that the policy grants.',
     },
     interfaces: { ...memberNames, description: 'Interfaces of the policy, besides those of the roles.' },
+    resources: {
+      ...resourceValues,
+      description:
+        'Values of resources that are asked for, on these interfaces. A resource that is not here: every value that the policy grants.',
+    },
   },
 } as const satisfies Schema
 
@@ -167,6 +174,11 @@ export const apiKeySpecSchema = {
       minimum: 1,
       maximum: 3153600000,
       description: 'The key is refused when so many seconds have passed since its creation. In place of `expiresTime`.',
+    },
+    rateLimit: {
+      ...rateLimit,
+      description:
+        'How often the key may be used, in each sidecar: where a workload has n pods, n times as much passes. Rotation does not reset it. Default: what the policy says.',
     },
     secret,
     source,

@@ -35,6 +35,30 @@ export const memberNames = {
   'x-kubernetes-list-type': 'set',
 } as const satisfies Schema
 
+/** Names of header fields. */
+export const fieldName = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 64,
+  pattern: '^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$',
+} as const satisfies Schema
+
+/** Fields that frame or route a message: nothing of ours may take their place. */
+export const reservedFields: readonly string[] = [
+  'host',
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'keep-alive',
+  'expect',
+  'authorization',
+  'cookie',
+]
+export const reservedFieldsCel = `[${reservedFields.map((name) => `'${name}'`).join(', ')}]`
+
 /** The name of one entry in a Secret's data. */
 export const dataName = {
   type: 'string',

@@ -9,7 +9,9 @@
  *   keys-N           the values of shard N, one a line, sorted by digest
  */
 
-import type { ClientAddress, Credential, IdentityHeader, RequestMatch } from './access-policy.ts'
+import type { AccessPolicySpec, ClientAddress, Credential, IdentityHeader, RequestMatch } from './access-policy.ts'
+import type { RateLimit } from './rate-limit.ts'
+import type { ResourceSource } from './resources.ts'
 
 /** Sidecars keep what they have when they meet a format that they do not know. */
 export const formatVersion = 1
@@ -53,14 +55,20 @@ export interface Part {
 export interface PolicyDocument {
   readonly keyPrefix: string
   readonly suspended: boolean
+  readonly mode: AccessPolicySpec['mode']
   readonly hosts: readonly string[]
   readonly credentials: readonly Credential[]
   readonly interfaces: readonly InterfaceDocument[]
+  readonly resources: readonly ResourceDocument[]
   readonly public: readonly RequestMatch[]
   readonly denied: readonly RequestMatch[]
   readonly clientAddress: ClientAddress
   readonly identityHeaders: readonly IdentityHeader[]
   readonly forwardCredential: boolean
+  /** The longest body in which a resource is looked for. */
+  readonly maxBodyBytes: number
+  /** Of keys that set none; absent: any number. */
+  readonly rateLimit?: RateLimit
   readonly upstream: { readonly timeoutSeconds: number; readonly maxConnections: number }
 }
 
@@ -69,14 +77,32 @@ export interface InterfaceDocument {
   readonly match: readonly RequestMatch[]
 }
 
+export interface ResourceDocument {
+  readonly name: string
+  readonly from: ResourceSource
+  /** Indexes into the policy's interfaces. */
+  readonly interfaces: readonly number[]
+  readonly required: boolean
+}
+
 /** What a key may do, and from where: shared by all keys of a namespace that ask for the same. */
 export interface GrantDocument {
   readonly namespace: string
   /** Roles that were asked for and granted: for the application to read, not for deciding. */
   readonly roles: readonly string[]
+  /** A request passes by one of these entries alone, never by parts of several. */
+  readonly access: readonly AccessDocument[]
+  readonly addresses: readonly string[]
+  /** The key's own, in place of the policy's. */
+  readonly rateLimit?: RateLimit
+}
+
+/** Interfaces, and the values that their resources may have there. */
+export interface AccessDocument {
   /** Indexes into the policy's interfaces. */
   readonly interfaces: readonly number[]
-  readonly addresses: readonly string[]
+  /** By index into the policy's resources, in their order; a resource that is not here may have any value. */
+  readonly resources?: readonly (readonly [resource: number, values: readonly string[]])[]
 }
 
 export const keyState = { live: 0, disabled: 1 } as const

@@ -1,5 +1,5 @@
 import type { RequestMatch } from '../api/access-policy.ts'
-import { readings, readTarget } from './path.ts'
+import { decodeOnce, readings, readTarget } from './path.ts'
 
 /** Requests by method and path, compiled. */
 export interface RequestRule {
@@ -19,6 +19,8 @@ type Segments = readonly string[]
 interface PathPattern {
   readonly exact: readonly PatternSegments[]
   readonly folded: readonly PatternSegments[]
+  /** The names of segments as written, by position: `{id}` of `/orders/{id}` is at 1. */
+  readonly names: ReadonlyMap<string, number>
 }
 
 interface PatternSegments {
@@ -75,6 +77,33 @@ export function anyReadingMatches(rules: readonly RequestRule[], method: string,
   )
 }
 
+/**
+ * What stands in the path where patterns that match have the segment `{name}`, decoded, one character per byte. Undefined
+ * where no such pattern matches; null where readings, or patterns, differ on what it is.
+ */
+export function namedSegment(
+  rules: readonly RequestRule[],
+  method: string,
+  path: PathReadings,
+  name: string,
+): string | null | undefined {
+  let found: string | undefined
+  for (const rule of rules) {
+    if (!methodMatches(rule, method)) continue
+    for (const { exact, names } of rule.patterns ?? []) {
+      const at = names.get(name)
+      if (at === undefined || !path.exact.some((segments, reading) => segmentsMatch(exact[reading]!, segments)))
+        continue
+      for (const segments of path.exact) {
+        const value = decodeOnce(segments[at] ?? '')
+        if (value === '' || (found !== undefined && found !== value)) return null
+        found = value
+      }
+    }
+  }
+  return found
+}
+
 /** HEAD is allowed and refused where GET is (RFC 9110 §9.3.2). */
 const methodMatches = ({ methods }: RequestRule, method: string): boolean =>
   methods === undefined || methods.has(method) || (method === 'HEAD' && methods.has('GET'))
@@ -92,7 +121,15 @@ function compilePattern(pattern: string): PathPattern {
         rest,
       }),
     )
-  return { exact: all.map(read((segment) => segment)), folded: all.map(read(fold)) }
+  const names = pattern
+    .split('/')
+    .slice(1)
+    .map((segment) => /^\{(.*)\}$/.exec(segment)?.[1])
+  return {
+    exact: all.map(read((segment) => segment)),
+    folded: all.map(read(fold)),
+    names: new Map(names.flatMap((name, at) => (name === undefined ? [] : [[name, at]]))),
+  }
 }
 
 /** Stands for `*` and `{name}` while a pattern is read: no escape decodes to it, as `%2A` would to `*`. */

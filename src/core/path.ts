@@ -120,7 +120,8 @@ const readers: readonly ((path: string) => string)[] = [
 ]
 
 const withoutParameters = (path: string): string => path.replace(/(?:;|%3[Bb])[^/]*/g, '')
-const decodeOnce = (path: string): string =>
+/** One character per byte. */
+export const decodeOnce = (path: string): string =>
   path.includes('%')
     ? path.replace(/%([0-9A-Fa-f]{2})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
     : path

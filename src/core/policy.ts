@@ -7,11 +7,12 @@ import {
   policyNamePattern,
   type RequestMatch,
 } from '../api/access-policy.ts'
-import type { AccessEntry } from '../api/api-key.ts'
+import type { PolicyResource } from '../api/resources.ts'
 import type { Parsed, Problem } from '../api/schema.ts'
 import type { PolicyDocument } from '../api/verification.ts'
 import { parseCidr } from './address.ts'
 import { patternProblem } from './match.ts'
+import { forwardingFields, isWithheld } from './special-fields.ts'
 
 /** An AccessPolicy that can be enforced: every name in it resolved. */
 export interface Policy {
@@ -22,13 +23,16 @@ export interface Policy {
   readonly shards: number
   readonly interfaces: ReadonlyMap<string, number>
   readonly roles: ReadonlyMap<string, readonly number[]>
+  readonly resources: ReadonlyMap<string, number>
   readonly grants: readonly CompiledGrant[]
 }
 
-interface CompiledGrant {
+export interface CompiledGrant {
   readonly namespaces: Grant['namespaces']
   /** Indexes of interfaces; undefined: no ceiling. */
   readonly ceiling: ReadonlySet<number> | undefined
+  /** Values by index of the resource; a resource that is not there has no ceiling. */
+  readonly resources: ReadonlyMap<number, readonly string[]>
   readonly roles: readonly string[]
 }
 
@@ -53,6 +57,7 @@ export function compilePolicy(policy: AccessPolicy, keyPrefix: string): Parsed<P
     ...patternProblems(spec),
     ...addressProblems(spec),
     ...headerProblems(spec),
+    ...resourceProblems(spec),
   ]
   if (problems.length > 0) return { ok: false, problems }
 
@@ -60,6 +65,8 @@ export function compilePolicy(policy: AccessPolicy, keyPrefix: string): Parsed<P
   const interfaces = new Map(declared.map(({ name }, index) => [name, index]))
   const indexesOf = (names: readonly string[] = []): number[] => names.map((name) => interfaces.get(name)!)
   const roles = new Map((spec.roles ?? []).map((role) => [role.name, indexesOf(role.interfaces)]))
+  const resources = new Map((spec.resources ?? []).map(({ name }, index) => [name, index]))
+  const { maxBodyBytes, requests, perSeconds, burst } = spec.limits
   return {
     ok: true,
     value: {
@@ -69,6 +76,7 @@ export function compilePolicy(policy: AccessPolicy, keyPrefix: string): Parsed<P
       shards: spec.verification.shards,
       interfaces,
       roles,
+      resources,
       grants: spec.grants.map((grant) => {
         const unlimited = !grant.roles?.length && !grant.interfaces?.length
         return {
@@ -76,91 +84,36 @@ export function compilePolicy(policy: AccessPolicy, keyPrefix: string): Parsed<P
           ceiling: unlimited
             ? undefined
             : new Set([...(grant.roles ?? []).flatMap((role) => roles.get(role)!), ...indexesOf(grant.interfaces)]),
+          resources: new Map((grant.resources ?? []).map(({ name, values }) => [resources.get(name)!, values])),
           roles: unlimited ? [...roles.keys()] : (grant.roles ?? []),
         }
       }),
       document: {
         keyPrefix,
         suspended: spec.suspended,
+        mode: spec.mode,
         hosts: spec.hosts ?? [],
         credentials: spec.credentials,
         interfaces: declared,
+        resources: (spec.resources ?? []).map(({ name, from, interfaces: names, required }) => ({
+          name,
+          from,
+          interfaces: names ? indexesOf(names) : [...interfaces.values()],
+          required,
+        })),
         public: spec.public ?? [],
         denied: spec.denied ?? [],
         clientAddress: spec.clientAddress,
         identityHeaders: spec.upstream.identityHeaders,
         forwardCredential: spec.upstream.forwardCredential,
+        maxBodyBytes,
+        ...(requests !== undefined &&
+          perSeconds !== undefined && {
+            rateLimit: { requests, perSeconds, ...(burst !== undefined && { burst }) },
+          }),
         upstream: { timeoutSeconds: spec.upstream.timeoutSeconds, maxConnections: spec.upstream.maxConnections },
       },
     },
-  }
-}
-
-export type AccessAnswer =
-  | { readonly accepted: true; readonly interfaces: readonly number[]; readonly roles: readonly string[] }
-  | { readonly accepted: false; readonly reason: AccessRefusal; readonly message: string }
-
-export type AccessRefusal =
-  | 'NamespaceNotGranted'
-  | 'RoleUnknown'
-  | 'InterfaceUnknown'
-  | 'RoleNotGranted'
-  | 'InterfaceNotGranted'
-
-/** What a policy answers to one thing that a key of some namespace asks for: all of it, or nothing. */
-export function answerAccess(
-  policy: Policy,
-  entry: AccessEntry,
-  namespace: string,
-  namespaceLabels: Readonly<Record<string, string>>,
-): AccessAnswer {
-  const refuse = (reason: AccessRefusal, message: string): AccessAnswer => ({ accepted: false, reason, message })
-  const title = `AccessPolicy ${policy.namespace}/${policy.name}`
-  const grants = policy.grants.filter((grant) => isGranted(grant, policy.namespace, namespace, namespaceLabels))
-  if (grants.length === 0)
-    return refuse('NamespaceNotGranted', `${title} has no grant for keys of namespace ${namespace}.`)
-  const unlimited = grants.some((grant) => grant.ceiling === undefined)
-  const allows = (index: number): boolean => unlimited || grants.some((grant) => grant.ceiling!.has(index))
-  const { roles = [], interfaces = [] } = entry
-  if (roles.length === 0 && interfaces.length === 0) {
-    return {
-      accepted: true,
-      interfaces: [...policy.interfaces.values()].filter(allows),
-      roles: [...new Set(grants.flatMap((grant) => grant.roles))],
-    }
-  }
-  for (const role of roles) {
-    const indexes = policy.roles.get(role)
-    if (!indexes) return refuse('RoleUnknown', `${title} has no role ${role}.`)
-    if (!indexes.every(allows))
-      return refuse('RoleNotGranted', `${title} does not grant the role ${role} to namespace ${namespace}.`)
-  }
-  for (const name of interfaces) {
-    const index = policy.interfaces.get(name)
-    if (index === undefined) return refuse('InterfaceUnknown', `${title} has no interface ${name}.`)
-    if (!allows(index))
-      return refuse('InterfaceNotGranted', `${title} does not grant the interface ${name} to namespace ${namespace}.`)
-  }
-  const asked = new Set([
-    ...roles.flatMap((role) => policy.roles.get(role)!),
-    ...interfaces.map((name) => policy.interfaces.get(name)!),
-  ])
-  return { accepted: true, interfaces: [...asked].sort((a, b) => a - b), roles }
-}
-
-function isGranted(
-  { namespaces }: CompiledGrant,
-  own: string,
-  namespace: string,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  switch (namespaces.from) {
-    case 'Same':
-      return namespace === own
-    case 'All':
-      return true
-    case 'Selector':
-      return Object.entries(namespaces.selector!.matchLabels).every(([name, value]) => labels[name] === value)
   }
 }
 
@@ -172,6 +125,7 @@ function namingProblems(name: string): Problem[] {
 function referenceProblems(spec: AccessPolicySpec): Problem[] {
   const interfaces = new Set(spec.interfaces?.map(({ name }) => name))
   const roles = new Set(spec.roles?.map(({ name }) => name))
+  const resources = new Set(spec.resources?.map(({ name }) => name))
   const unknown = (kind: string, known: ReadonlySet<string>, names: readonly string[] = [], path: string): Problem[] =>
     names.flatMap((name, index) =>
       known.has(name) ? [] : [{ path: `${path}[${index}]`, message: `there is no ${kind} ${name}` }],
@@ -183,7 +137,15 @@ function referenceProblems(spec: AccessPolicySpec): Problem[] {
     ...spec.grants.flatMap((grant, index) => [
       ...unknown('role', roles, grant.roles, `.spec.grants[${index}].roles`),
       ...unknown('interface', interfaces, grant.interfaces, `.spec.grants[${index}].interfaces`),
+      ...(grant.resources ?? []).flatMap(({ name }, at) =>
+        resources.has(name)
+          ? []
+          : [{ path: `.spec.grants[${index}].resources[${at}].name`, message: `there is no resource ${name}` }],
+      ),
     ]),
+    ...(spec.resources ?? []).flatMap((resource, index) =>
+      unknown('interface', interfaces, resource.interfaces, `.spec.resources[${index}].interfaces`),
+    ),
   ]
 }
 
@@ -222,9 +184,6 @@ function headerProblems(spec: AccessPolicySpec): Problem[] {
   return [...forwardingProblems(spec), ...repeated(spec, seen)]
 }
 
-/** Fields that tell of the way a request came. */
-const forwardingFields = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-port', 'x-forwarded-proto']
-
 function forwardingProblems(spec: AccessPolicySpec): Problem[] {
   const of = (name: string | undefined, path: string): Problem[] =>
     name !== undefined && forwardingFields.includes(name.toLowerCase())
@@ -252,4 +211,36 @@ function repeated(spec: AccessPolicySpec, seen: Set<string>): Problem[] {
         ]
       : []
   })
+}
+
+function resourceProblems(spec: AccessPolicySpec): Problem[] {
+  return (spec.resources ?? []).flatMap((resource, index) => {
+    const message = resourceProblem(spec, resource)
+    return message === undefined ? [] : [{ path: `.spec.resources[${index}].from`, message }]
+  })
+}
+
+/** What would never be found, or is not the client's to say. */
+function resourceProblem(spec: AccessPolicySpec, { from, interfaces }: PolicyResource): string | undefined {
+  if (from.header !== undefined) {
+    const name = from.header.toLowerCase()
+    const taken = [
+      ...spec.credentials.flatMap((credential) => (credential.type === 'Header' ? [credential.name!] : [])),
+      ...spec.upstream.identityHeaders.map((header) => header.name),
+    ]
+    const isTaken = taken.some((other) => other.toLowerCase() === name) || isWithheld(name)
+    return isTaken ? `the header ${from.header} has another meaning here` : undefined
+  }
+  if (from.query !== undefined) {
+    const isCredential = spec.credentials.some(({ type, name }) => type === 'Query' && name === from.query)
+    return isCredential ? `the query parameter ${from.query} is a credential` : undefined
+  }
+  if (from.path === undefined) return undefined
+  const declared = spec.interfaces ?? []
+  const concerned = declared.filter(({ name }) => interfaces === undefined || interfaces.includes(name))
+  const naming = concerned.filter(({ match }) =>
+    match.some(({ paths }) => paths?.some((pattern) => pattern.split('/').includes(`{${from.path}}`))),
+  )
+  const isNamed = interfaces === undefined ? naming.length > 0 : naming.length === concerned.length
+  return isNamed ? undefined : `no path pattern of the interfaces has a segment {${from.path}}`
 }

@@ -1,3 +1,4 @@
+import { type AddressRange, parseCidr } from '../core/address.ts'
 import { keyObject } from '../core/signature.ts'
 import { UsageError } from '../runtime/usage-error.ts'
 import { defaultLimits, type Limits } from './http1/limits.ts'
@@ -6,13 +7,24 @@ import type { Endpoint } from './http1/proxy-listener.ts'
 /** What a sidecar guards, and by what. */
 export interface SidecarOptions {
   readonly guards: readonly GuardOptions[]
-  /** For each policy of the guards, where its verification set is mounted. */
+  /** For each policy, where its verification set is mounted. */
   readonly verification: readonly VerificationOptions[]
   /** Ed25519 keys that may have signed the sets, base64url. */
   readonly publicKeys: readonly string[]
   /** Health, readiness and metrics; none where undefined. */
   readonly admin: Endpoint | undefined
   readonly limits: Limits
+  readonly decisions?: DecisionOptions | undefined
+}
+
+/** Where gateways may ask about requests that pass through them, for any of the policies. */
+export interface DecisionOptions {
+  /** For HTTP/1.1; none where undefined. */
+  readonly http?: Endpoint | undefined
+  /** For gRPC; none where undefined. */
+  readonly grpc?: Endpoint | undefined
+  /** Addresses that may ask. */
+  readonly trustedPeers: readonly AddressRange[]
 }
 
 export interface GuardOptions {
@@ -42,6 +54,12 @@ export interface SidecarTexts {
   /** `NAME=NUMBER`, by the names of Limits. */
   readonly limit: readonly string[]
   readonly admin: Endpoint | undefined
+  /** `HOST:PORT` */
+  readonly decisions?: Endpoint | undefined
+  /** `HOST:PORT` */
+  readonly decisionsGrpc?: Endpoint | undefined
+  /** Addresses and CIDRs, separated by commas */
+  readonly trustedPeers?: readonly string[]
 }
 
 /** Reads what was written. Throws an error that names everything that is wrong with it. */
@@ -65,9 +83,17 @@ export function readSidecarOptions(texts: SidecarTexts): SidecarOptions {
     parseLimit,
     `NAME=NUMBER, with a name of ${Object.keys(defaultLimits).join(', ')}`,
   )
+  const trustedPeers = read(
+    'trusted-peers',
+    (texts.trustedPeers ?? []).flatMap((text) => text.split(',')),
+    parseCidr,
+    'ADDRESS or CIDR without host bits',
+  )
+  const { decisions: http, decisionsGrpc: grpc } = texts
+  const decisions = http || grpc || trustedPeers.length > 0 ? { http, grpc, trustedPeers } : undefined
   const limits = { ...defaultLimits, ...Object.fromEntries(changes) }
 
-  const options = { guards, verification, publicKeys, admin: texts.admin, limits }
+  const options = { guards, verification, publicKeys, admin: texts.admin, limits, decisions }
   problems.push(...optionProblems(options))
   for (const policy of uids.keys()) {
     if (!directories.some(([known]) => known === policy)) {
@@ -95,9 +121,14 @@ export function optionProblems({
   guards,
   verification,
   publicKeys,
-}: Pick<SidecarOptions, 'guards' | 'verification' | 'publicKeys'>): string[] {
+  decisions,
+}: Pick<SidecarOptions, 'guards' | 'verification' | 'publicKeys' | 'decisions'>): string[] {
   const problems: string[] = []
-  if (guards.length === 0) problems.push('--guard: at least one is needed')
+  const asked = decisions?.http !== undefined || decisions?.grpc !== undefined
+  if (guards.length === 0 && !asked) problems.push('--guard: at least one is needed, or --decisions')
+  if (asked && verification.length === 0) problems.push('--verification: --decisions needs at least one')
+  if (!asked && (decisions?.trustedPeers.length ?? 0) > 0)
+    problems.push('--trusted-peers: there is nothing to ask without --decisions or --decisions-grpc')
   if (publicKeys.length === 0) problems.push('--public-key: at least one is needed')
   const mounted = verification.map(({ policy }) => policy)
   for (const policy of new Set(guards.map((guard) => guard.policy))) {

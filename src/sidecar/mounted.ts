@@ -5,7 +5,8 @@ import { setImmediate as otherWork } from 'node:timers/promises'
 import type { ObjectName } from '../api/object.ts'
 import { manifestFile, policyFile, signatureFile } from '../api/verification.ts'
 import { decide } from '../core/authorize/decide.ts'
-import type { Allowed, Authorizer, Decision, RequestFacts } from '../core/authorize/decision.ts'
+import type { Allowed, Authorizer, BodyFindings, Decision, RequestFacts } from '../core/authorize/decision.ts'
+import { Limiter } from '../core/authorize/limit.ts'
 import { type Opened, openSet, type VerificationSet } from '../core/authorize/set.ts'
 import type { Log } from '../runtime/log.ts'
 
@@ -44,6 +45,8 @@ export class MountedSet implements Authorizer {
   current: VerificationSet | undefined
   private readonly options: MountedOptions
   private readonly publicKeys: Set<string>
+  /** Of no set: what keys have spent stays spent when another one is loaded. */
+  private readonly limiter = new Limiter()
   private readonly loaded = Promise.withResolvers<void>()
   private watcher: FSWatcher | undefined
   private debounce: NodeJS.Timeout | undefined
@@ -60,13 +63,17 @@ export class MountedSet implements Authorizer {
     this.publicKeys = new Set(options.publicKeys)
   }
 
-  decide(facts: RequestFacts): Decision {
-    return decide(this.current, facts, this.options.now() / 1000)
+  decide(facts: RequestFacts, body?: BodyFindings): Decision {
+    return decide(this.current, facts, this.options.now() / 1000, { limiter: this.limiter, body })
+  }
+
+  consider(facts: RequestFacts, body?: BodyFindings): Decision {
+    return decide(this.current, facts, this.options.now() / 1000, { body })
   }
 
   stillAllowed(allowed: Allowed): boolean {
-    const decision = this.decide(allowed.facts)
-    return decision.allow && decision.key?.keyId === allowed.key?.keyId
+    const decision = this.consider(allowed.facts, allowed.body)
+    return decision.allow && (decision.audited !== undefined || decision.key?.keyId === allowed.key?.keyId)
   }
 
   /** Resolves when there is a set to decide by. */

@@ -7,6 +7,8 @@ export interface PolicyMetrics extends Signals {
   readonly decisionSeconds: Histogram
   allowed(anonymous: boolean): void
   refused(reason: string): void
+  /** Let pass in mode Audit, although it would be refused. */
+  audited(reason: string): void
   failed(failure: Failure): void
   setRefused(reason: string): void
 }
@@ -40,6 +42,11 @@ export class SidecarMetrics {
         'What deciding on a request took.',
         policy,
         [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 1e-3, 1e-2],
+      ),
+      unanswerable: metrics.counter(
+        'postern_decisions_unanswerable_total',
+        'Questions of gateways that concern no request before a policy, and were answered with no.',
+        ['reason'],
       ),
       cut: metrics.counter(
         'postern_exchanges_cut_total',
@@ -76,24 +83,28 @@ export class SidecarMetrics {
 
   ofPolicy(policy: string): PolicyMetrics {
     const { families } = this
+    const count = (decision: string) => {
+      const counters = new Map<string, Counter>()
+      return (reason: string) => {
+        let counter = counters.get(reason)
+        if (counter === undefined) {
+          counter = families.requests.with(policy, decision, reason)
+          counters.set(reason, counter)
+        }
+        counter.add()
+      }
+    }
     const requestSeconds = families.requestSeconds.with(policy)
     const granted = families.requests.with(policy, 'allow', 'Granted')
     const open = families.requests.with(policy, 'allow', 'Public')
-    const refused = new Map<string, Counter>()
     const cut = families.cut.with(policy)
     const connects = families.upstreamConnects.with(policy)
     const retries = families.upstreamRetries.with(policy)
     return {
       decisionSeconds: families.decisionSeconds.with(policy),
       allowed: (anonymous) => (anonymous ? open : granted).add(),
-      refused: (reason) => {
-        let counter = refused.get(reason)
-        if (counter === undefined) {
-          counter = families.requests.with(policy, 'refuse', reason)
-          refused.set(reason, counter)
-        }
-        counter.add()
-      },
+      refused: count('refuse'),
+      audited: count('audit'),
       failed: (failure) => families.upstreamFailures.with(policy, failure).add(),
       setRefused: (reason) => families.setRefused.with(policy, reason).add(),
       exchangeEnded: (seconds) => requestSeconds.observe(seconds),
@@ -102,6 +113,11 @@ export class SidecarMetrics {
       cut: () => cut.add(),
       connectionDropped: () => families.dropped.with(policy).add(),
     }
+  }
+
+  /** A question of a gateway, or of somebody who is none, that cannot be put before a policy. */
+  unanswerable(reason: string): void {
+    this.families.unanswerable.with(reason).add()
   }
 
   readSet(policy: string, read: () => SetReading | undefined): void {

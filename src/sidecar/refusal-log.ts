@@ -9,6 +9,8 @@ export interface LoggedRefusal {
   readonly target: string | undefined
   readonly peer: string | undefined
   readonly detail?: string
+  /** It passed all the same, in mode Audit. */
+  readonly audited?: boolean
 }
 
 const everySeconds = 10
@@ -30,10 +32,11 @@ export class RefusalLog {
     this.clock = clock
   }
 
-  note({ reason, keyId, method, target, peer, detail }: LoggedRefusal): void {
+  note({ reason, keyId, method, target, peer, detail, audited = false }: LoggedRefusal): void {
     const omitted = this.takeTurn(`${keyId ?? ''} ${reason}`)
     if (omitted === undefined) return
-    this.log.info('Refused a request', { reason, keyId, method, path: pathOf(target), peer, detail, omitted })
+    const message = audited ? 'Would have refused a request' : 'Refused a request'
+    this.log.info(message, { reason, keyId, method, path: pathOf(target), peer, detail, omitted })
   }
 
   /** An allowed request that came to nothing; what is wrong with the application is for its owner to see. */

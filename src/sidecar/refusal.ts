@@ -2,6 +2,7 @@ import type { PolicyDocument } from '../api/verification.ts'
 import type { Refused } from '../core/authorize/decision.ts'
 import type { Answer } from './http1/gate.ts'
 import { methods } from './http1/request-head.ts'
+import { rateLimitLines } from './rate-limit-fields.ts'
 
 const statusOfReason: Readonly<Record<Refused['reason'], number>> = {
   RequestMalformed: 400,
@@ -20,6 +21,10 @@ const statusOfReason: Readonly<Record<Refused['reason'], number>> = {
   AddressNotAllowed: 403,
   InterfaceUnknown: 403,
   InterfaceNotAllowed: 403,
+  ResourceMissing: 403,
+  ResourceNotAllowed: 403,
+  BodyNotInspectable: 403,
+  RateLimited: 429,
 }
 
 const titles: Readonly<Record<number, string>> = {
@@ -28,9 +33,12 @@ const titles: Readonly<Record<number, string>> = {
   403: 'Forbidden',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
+  413: 'Content Too Large',
   414: 'URI Too Long',
+  415: 'Unsupported Media Type',
   417: 'Expectation Failed',
   421: 'Misdirected Request',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   501: 'Not Implemented',
   502: 'Bad Gateway',
@@ -72,7 +80,9 @@ export function refusalsOf(document: PolicyDocument | undefined): Refusals {
   const withoutKey = plainAnswer(401, challenges(document, false))
   const withKey = plainAnswer(401, challenges(document, true))
   return {
-    answerTo({ reason, status = statusOfReason[reason], credentialPresented }) {
+    answerTo({ reason, status = statusOfReason[reason], credentialPresented, allowance }) {
+      if (allowance !== undefined)
+        return plainAnswer(status, `Retry-After: ${allowance.resetSeconds}\r\n${rateLimitLines(allowance)}`)
       if (status === 401) return credentialPresented === true ? withKey : withoutKey
       const known = answers.get(status) ?? plainAnswer(status)
       answers.set(status, known)

@@ -9,6 +9,7 @@ import {
   type SidecarTexts,
   type VerificationOptions,
 } from './config.ts'
+import { Decisions } from './decisions/decisions.ts'
 import { defaultLimits, type Limits } from './http1/limits.ts'
 import { type Endpoint, ProxyListener } from './http1/proxy-listener.ts'
 import { type Clock, Ticker } from './http1/ticker.ts'
@@ -23,7 +24,9 @@ export interface Sidecar {
   /** Where the guards listen, in their order. */
   readonly guards: readonly Endpoint[]
   readonly admin: Endpoint | undefined
-  /** Resolves when every guard has a verification set to decide by. */
+  readonly decisions: Endpoint | undefined
+  readonly decisionsGrpc: Endpoint | undefined
+  /** Resolves when every policy has a verification set to decide by. */
   ready(): Promise<void>
   /** Lets requests in progress end, for so long at most. */
   stop(): Promise<void>
@@ -103,11 +106,20 @@ export async function startSidecar(
     return { set, gate, signals: policyMetrics, log: policyLog }
   }
 
+  const decisions = new Decisions({
+    gates: new Map([...policies].map(([policy, { gate }]) => [policy, gate])),
+    metrics,
+    limits,
+    ticker,
+    clock: () => clock.monotonic(),
+    log,
+  })
   const sets = [...policies.values()].map(({ set }) => set)
   let draining = false
   const stop = async () => {
     draining = true
     await Promise.all(listeners.map((listener) => listener.stop(limits.drainSeconds)))
+    await decisions.stop(limits.drainSeconds)
     await adminListener?.stop(1)
     await Promise.all(sets.map((set) => set.stop()))
     ticker.stop()
@@ -134,6 +146,7 @@ export async function startSidecar(
       guards.push(listening)
       policyLog.info('Guarding', { listen: listening, upstream })
     }
+    const asked = await decisions.listen(options.decisions)
     const readiness = () => {
       const missing = [...policies].filter(([, { set }]) => set.current === undefined).map(([policy]) => policy)
       const ready = missing.length === 0 && !draining
@@ -155,6 +168,8 @@ export async function startSidecar(
     return {
       guards,
       admin: adminListener,
+      decisions: asked.http,
+      decisionsGrpc: asked.grpc,
       ready: async () => {
         await Promise.all(sets.map((set) => set.ready()))
       },

@@ -8,6 +8,12 @@ const presented = (credential: object): object => spec({ credentials: [credentia
 const granting = (grant: object): object => spec({ grants: [grant] })
 const granted = (namespaces: object): object => granting({ namespaces })
 const identified = (header: object): object => spec({ upstream: { identityHeaders: [header] } })
+const named = (from: object): object => spec({ resources: [{ name: 'model', from }] })
+const limited = (resource: object): object =>
+  spec({
+    resources: [{ name: 'model', from: { query: 'model' } }],
+    grants: [{ namespaces: { from: 'All' }, resources: [resource] }],
+  })
 const found = (clientAddress: object): object => spec({ clientAddress })
 const portRange = (field: 'port' | 'listenPort', value: unknown): object =>
   listening(field === 'port' ? { port: value, listenPort: 9000 } : { port: 8080, listenPort: value })
@@ -416,4 +422,140 @@ export const accessPolicySpecs: readonly SpecCase[] = [
     spec: spec({ verification: { shards } }),
     wrong: 'spec.verification.shards',
   })),
+
+  { what: 'audit', spec: spec({ mode: 'Audit' }) },
+  { what: 'another mode', spec: spec({ mode: 'Observe' }), wrong: 'spec.mode' },
+
+  ...each(['/model', '/a/b', '/a~1b', '/m~0', '//', '/é', `/${repeated('a', 255)}`], (bodyPointer) => ({
+    what: `pointer "${bodyPointer}"`,
+    spec: named({ bodyPointer }),
+  })),
+  ...each(['', 'model', '/a~', '/a~2', '/a\n', `/${repeated('a', 256)}`], (bodyPointer) => ({
+    what: `pointer "${bodyPointer}"`,
+    spec: named({ bodyPointer }),
+    wrong: 'spec.resources[0].from.bodyPointer',
+  })),
+  ...each(['X-Model', 'model'], (header) => ({ what: `resource in "${header}"`, spec: named({ header }) })),
+  ...each(['', 'a b', 'a_b', 'Host', 'content-length', 'Cookie', 'AUTHORIZATION'], (header) => ({
+    what: `resource in "${header}"`,
+    spec: named({ header }),
+    wrong: 'spec.resources[0].from.header',
+  })),
+  ...each(['X-Forwarded-For', 'X-Postern-Model', 'X-API-Key', 'X-Postern-Roles', 'Proxy-Connection'], (header) => ({
+    what: `resource in "${header}"`,
+    spec: named({ header }),
+    wrongLater: 'spec.resources[0].from',
+  })),
+  ...each(['model', 'a.b-c_d'], (query) => ({ what: `parameter "${query}"`, spec: named({ query }) })),
+  ...each(['', 'a b', 'a[]', 'a&b', repeated('a', 65)], (query) => ({
+    what: `parameter "${query}"`,
+    spec: named({ query }),
+    wrong: 'spec.resources[0].from.query',
+  })),
+  {
+    what: 'a resource in the parameter of a key',
+    spec: spec({
+      credentials: [{ type: 'Query', name: 'key' }],
+      resources: [{ name: 'model', from: { query: 'key' } }],
+    }),
+    wrongLater: 'spec.resources[0].from',
+  },
+  {
+    what: 'a segment',
+    spec: spec({
+      interfaces: [
+        { name: 'a', match: [{ paths: ['/a/{id}'] }] },
+        { name: 'b', match: [{ paths: ['/b'] }] },
+      ],
+      resources: [
+        { name: 'order', from: { path: 'id' } },
+        { name: 'same', from: { path: 'id' }, interfaces: ['a'], required: false },
+      ],
+    }),
+  },
+  ...each([undefined, ['b']], (interfaces) => ({
+    what: `a segment of no pattern, on ${interfaces ? 'one interface' : 'all'}`,
+    spec: spec({
+      interfaces: [
+        { name: 'a', match: [{ paths: [interfaces ? '/a/{id}' : '/a/{other}'] }] },
+        { name: 'b', match: [{ paths: ['/b'] }] },
+      ],
+      resources: [{ name: 'order', from: { path: 'id' }, ...(interfaces && { interfaces }) }],
+    }),
+    wrongLater: 'spec.resources[0].from',
+  })),
+  ...each(['', '1a', 'a-b', '{a}'], (path) => ({
+    what: `segment "${path}"`,
+    spec: named({ path }),
+    wrong: 'spec.resources[0].from.path',
+  })),
+  { what: 'a resource from nowhere', spec: named({}), wrong: 'spec.resources[0].from' },
+  { what: 'a resource from two places', spec: named({ header: 'A', query: 'a' }), wrong: 'spec.resources[0].from' },
+  { what: 'a resource without a place', spec: spec({ resources: [{ name: 'a' }] }), wrong: 'spec.resources[0].from' },
+  {
+    what: 'eight resources',
+    spec: spec({ resources: names(8).map((name) => ({ name, from: { query: name } })) }),
+  },
+  {
+    what: 'nine resources',
+    spec: spec({ resources: names(9).map((name) => ({ name, from: { query: name } })) }),
+    wrong: 'spec.resources',
+  },
+  {
+    what: 'two resources of one name',
+    spec: spec({ resources: ['a', 'b'].map((query) => ({ name: 'model', from: { query } })) }),
+    wrong: 'spec.resources[1]',
+  },
+  ...each(['', 'a b', '-a', repeated('a', 64)], (name) => ({
+    what: `resource "${name}"`,
+    spec: spec({ resources: [{ name, from: { query: 'a' } }] }),
+    wrong: 'spec.resources[0].name',
+  })),
+  ...each(['', 'a b'], (name) => ({
+    what: `resource of "${name}"`,
+    spec: spec({ resources: [{ name: 'model', from: { query: 'a' }, interfaces: [name] }] }),
+    wrong: 'spec.resources[0].interfaces[0]',
+  })),
+  ...each(['', 'a b'], (name) => ({
+    what: `ceiling of "${name}"`,
+    spec: limited({ name, values: ['a'] }),
+    wrong: 'spec.grants[0].resources[0].name',
+  })),
+  {
+    what: 'a resource of no interface',
+    spec: spec({ resources: [{ name: 'model', from: { query: 'a' }, interfaces: [] }] }),
+    wrong: 'spec.resources[0].interfaces',
+  },
+  {
+    what: 'a resource of an interface that is not there',
+    spec: spec({ resources: [{ name: 'model', from: { query: 'a' }, interfaces: ['nope'] }] }),
+    wrongLater: 'spec.resources[0].interfaces[0]',
+  },
+  { what: 'a ceiling of values', spec: limited({ name: 'model', values: ['a', 'ep-*', '*', 'é b'] }) },
+  {
+    what: 'a ceiling of a resource that is not there',
+    spec: limited({ name: 'nope', values: ['a'] }),
+    wrongLater: 'spec.grants[0].resources[0].name',
+  },
+  ...each(['', 'a*b', '**', 'a\n', repeated('a', 257)], (value) => ({
+    what: `value "${value}"`,
+    spec: limited({ name: 'model', values: [value] }),
+    wrong: 'spec.grants[0].resources[0].values[0]',
+  })),
+  { what: 'no value', spec: limited({ name: 'model', values: [] }), wrong: 'spec.grants[0].resources[0].values' },
+
+  ...each([1, 16777216], (maxBodyBytes) => ({
+    what: `body ${maxBodyBytes}`,
+    spec: spec({ limits: { maxBodyBytes } }),
+  })),
+  ...each([0, 16777217, '1Mi'], (maxBodyBytes) => ({
+    what: `body ${maxBodyBytes}`,
+    spec: spec({ limits: { maxBodyBytes } }),
+    wrong: 'spec.limits.maxBodyBytes',
+  })),
+  { what: 'a rate', spec: spec({ limits: { requests: 100, perSeconds: 1, burst: 200 } }) },
+  { what: 'a rate without a time', spec: spec({ limits: { requests: 100 } }), wrong: 'spec.limits.perSeconds' },
+  { what: 'a time without a rate', spec: spec({ limits: { perSeconds: 1 } }), wrong: 'spec.limits.perSeconds' },
+  { what: 'a burst alone', spec: spec({ limits: { burst: 1 } }), wrong: 'spec.limits.burst' },
+  { what: 'no request at all', spec: spec({ limits: { requests: 0, perSeconds: 1 } }), wrong: 'spec.limits.requests' },
 ]

@@ -312,4 +312,51 @@ export const apiKeySpecs: readonly SpecCase[] = [
     spec: { source: { digest: text } },
     wrong: 'spec.source.digest',
   })),
+
+  {
+    what: 'limits of resources',
+    spec: asking({ policy: { name: 'a' }, resources: [{ name: 'model', values: ['a', 'ep-*', '*'] }] }),
+  },
+  ...each(['', 'a*b', '**', 'a\n', repeated('a', 257)], (value) => ({
+    what: `value "${value}"`,
+    spec: asking({ policy: { name: 'a' }, resources: [{ name: 'model', values: [value] }] }),
+    wrong: 'spec.access[0].resources[0].values[0]',
+  })),
+  ...each(['', 'a b'], (name) => ({
+    what: `resource "${name}"`,
+    spec: asking({ policy: { name: 'a' }, resources: [{ name, values: ['a'] }] }),
+    wrong: 'spec.access[0].resources[0].name',
+  })),
+  {
+    what: '100 values',
+    spec: asking({ policy: { name: 'a' }, resources: [{ name: 'model', values: names(100) }] }),
+  },
+  {
+    what: '101 values',
+    spec: asking({ policy: { name: 'a' }, resources: [{ name: 'model', values: names(101) }] }),
+    wrong: 'spec.access[0].resources[0].values',
+  },
+  {
+    what: 'a resource twice',
+    spec: asking({ policy: { name: 'a' }, resources: ['x', 'y'].map((value) => ({ name: 'model', values: [value] })) }),
+    wrong: 'spec.access[0].resources[1]',
+  },
+  ...each(
+    [
+      { requests: 1, perSeconds: 1 },
+      { requests: 1000000, perSeconds: 86400, burst: 1000000 },
+    ],
+    (rateLimit) => ({ spec: { rateLimit } }),
+  ),
+  ...each(['requests', 'perSeconds', 'burst'], (field) => ({
+    what: `${field} of nothing`,
+    spec: { rateLimit: { requests: 1, perSeconds: 1, [field]: 0 } },
+    wrong: `spec.rateLimit.${field}`,
+  })),
+  { what: 'a rate without a time', spec: { rateLimit: { requests: 1 } }, wrong: 'spec.rateLimit.perSeconds' },
+  {
+    what: 'a rate in too long a time',
+    spec: { rateLimit: { requests: 1, perSeconds: 86401 } },
+    wrong: 'spec.rateLimit.perSeconds',
+  },
 ]

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 
 const benches: Readonly<Record<string, () => Promise<object[]>>> = {
   decide: async () => (await import('./decide.ts')).decideBench(),
+  decisions: async () => (await import('./decisions.ts')).decisionsBench(),
   keys: async () => (await import('./keys.ts')).keysBench(),
   proxy: async () => (await import('./proxy.ts')).proxyBench(),
 }

@@ -44,7 +44,7 @@ export function makeSet(count: number, spec: object = {}): BenchSet {
       enabled: true,
       createdTime: '2026-01-01T00:00:00Z',
       roles: [],
-      interfaces: [...compiled.value.interfaces.values()],
+      access: [{ interfaces: [...compiled.value.interfaces.values()] }],
       addresses: [],
       values: [
         {

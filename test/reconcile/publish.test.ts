@@ -23,7 +23,7 @@ function admitted(number: number, change: Partial<AdmittedKey> = {}, notAfter = 
     // The higher the number, the younger the key.
     createdTime: new Date(noon.getTime() + number * 1000).toISOString(),
     roles: [],
-    interfaces: [0],
+    access: [{ interfaces: [0] }],
     addresses: [],
     values: [{ digest: digest(number), notBefore: 0, notAfter }],
     ...change,

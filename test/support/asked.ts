@@ -1,6 +1,6 @@
 /** Requests put to a verification set, without a sidecar around it. */
 
-import { decide } from '../../src/core/authorize/decide.ts'
+import { decide, type Given } from '../../src/core/authorize/decide.ts'
 import type { Allowed, Decision, RequestFacts } from '../../src/core/authorize/decision.ts'
 import { type Opened, openSet, type SetExpectation, type VerificationSet } from '../../src/core/authorize/set.ts'
 import { noon, secondsOf } from './builders.ts'
@@ -32,6 +32,8 @@ export interface Asked {
   readonly peer?: string | undefined
   /** Unix seconds. Default: noon. */
   readonly at?: number
+  /** What is known of the body, and what keys have spent. */
+  readonly given?: Given
 }
 
 export const factsOf = (asked: Asked): RequestFacts => ({
@@ -45,7 +47,7 @@ export const factsOf = (asked: Asked): RequestFacts => ({
 })
 
 export const ask = (set: VerificationSet | undefined, asked: Asked): Decision =>
-  decide(set, factsOf(asked), asked.at ?? secondsOf(noon))
+  decide(set, factsOf(asked), asked.at ?? secondsOf(noon), asked.given)
 
 /** What is decided, in one word: `Allowed`, or why not. */
 export function verdict(set: VerificationSet | undefined, asked: Asked): string {

@@ -1,6 +1,8 @@
 /** Verification sets for tests, made by the same code that the operator publishes with. */
 
 import type { ConfigMap } from '../../src/api/object.ts'
+import type { RateLimit } from '../../src/api/rate-limit.ts'
+import type { AccessDocument } from '../../src/api/verification.ts'
 import { digestOf, mintKey } from '../../src/core/key.ts'
 import { compilePolicy, type Policy } from '../../src/core/policy.ts'
 import { type AdmittedKey, type Edition, writeConfigMaps, writeContent } from '../../src/core/reconcile/publish.ts'
@@ -47,13 +49,16 @@ export interface TestKey {
   readonly roles?: readonly string[]
   /** Names of interfaces; all where absent. */
   readonly interfaces?: readonly string[]
+  /** In place of `interfaces`: by index, with limits of resources. */
+  readonly access?: readonly AccessDocument[]
+  readonly rateLimit?: RateLimit
   readonly addresses?: readonly string[]
   /** Unix seconds. */
   readonly notBefore?: number
   readonly notAfter?: number
 }
 
-function admitted(policy: Policy, { key, interfaces, ...rest }: TestKey): AdmittedKey {
+function admitted(policy: Policy, { key, interfaces, access, ...rest }: TestKey): AdmittedKey {
   const indexes = interfaces?.map((name) => policy.interfaces.get(name)!) ?? [...policy.interfaces.values()]
   return {
     namespace: 'billing',
@@ -62,7 +67,8 @@ function admitted(policy: Policy, { key, interfaces, ...rest }: TestKey): Admitt
     enabled: rest.enabled ?? true,
     createdTime: '2026-01-01T00:00:00Z',
     roles: rest.roles ?? [],
-    interfaces: indexes,
+    access: access ?? [{ interfaces: indexes }],
+    rateLimit: rest.rateLimit,
     addresses: rest.addresses ?? [],
     values: [
       {

@@ -123,7 +123,7 @@ export const assertions: Readonly<Record<string, Assertion>> = {
     holds(took <= (value as number) + allowanceMilliseconds, `it took ${Math.round(took)}`),
   idle_close_ms: (value, { millisecondsFromAnswerToClose: took = Number.POSITIVE_INFINITY, allowanceMilliseconds }) =>
     holds(took <= (value as number) + allowanceMilliseconds, `it took ${Math.round(took)}`),
-  status: (value, { answers }) => holds(answers[0]?.status === value, `it was ${answers[0]?.status}`),
+  status: (value, { answers }) => holds([value].flat().includes(answers[0]?.status), `it was ${answers[0]?.status}`),
   response_headers: (value, { answers }) =>
     holds(
       names(value).every((name) => linesOf(answers[0]?.head ?? '', name).length > 0),

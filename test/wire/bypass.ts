@@ -14,6 +14,7 @@ import { filesOf, policyOf, published, signer } from '../support/verification.ts
 import { eventually } from '../support/wait.ts'
 import { type Context, contexts, contextsToCome, fillIn, key } from './bypass-contexts.ts'
 import { assertions, type BypassCase, judge } from './bypass-judge.ts'
+import { decisionContexts, playDecisionCases, refuseUnknownDecision } from './decision-contexts.ts'
 import { RawClient } from './raw-client.ts'
 import { RecordingUpstream } from './recording-upstream.ts'
 import { type SidecarProcess, startSidecarProcess } from './sidecar-process.ts'
@@ -34,33 +35,44 @@ export async function playCases(
   options: { readonly allowanceMilliseconds?: number } = {},
 ): Promise<BypassResults> {
   for (const one of cases) refuseUnknown(one)
-  const played = cases.filter((one) => needs(one) === undefined)
+  const playable = cases.filter((one) => needs(one) === undefined)
+  const asked = playable.filter(({ policy_context: context }) => context in decisionContexts)
+  const played = playable.filter(({ policy_context: context }) => !(context in decisionContexts))
   const skipped = cases.flatMap((one) => {
     const feature = needs(one)
     return feature === undefined ? [] : [{ id: one.id, needs: feature }]
   })
-  const stage = await Stage.open(played)
+  const stage = played.length > 0 ? await Stage.open(played) : undefined
   const passed: string[] = []
   const failed: { id: string; problems: string[] }[] = []
   try {
     for (const one of played) {
-      const problems = await stage
+      const problems = await stage!
         .play(one, options.allowanceMilliseconds ?? 0)
         .catch((error: unknown) => [String(error)])
       if (problems.length === 0) passed.push(one.id)
       else failed.push({ id: one.id, problems })
     }
   } finally {
-    await stage.close()
+    await stage?.close()
+  }
+  for (const { id, problems } of await playDecisionCases(asked, options.allowanceMilliseconds ?? 0)) {
+    if (problems.length === 0) passed.push(id)
+    else failed.push({ id, problems: [...problems] })
   }
   return { passed, failed, skipped }
 }
 
 const needs = ({ transport, policy_context: context }: BypassCase): string | undefined =>
-  contextsToCome[context] ?? (transport === 'http1' ? undefined : transport)
+  contextsToCome[context] ?? (transport === 'http1' || context in decisionContexts ? undefined : transport)
 
 /** A case that asks for what this runner does not know would otherwise pass unseen. */
-function refuseUnknown({ id, policy_context: context, assert = {}, raw_request: text }: BypassCase): void {
+function refuseUnknown(one: BypassCase): void {
+  const { id, policy_context: context, assert = {}, raw_request: text } = one
+  if (context in decisionContexts) {
+    refuseUnknownDecision(one)
+    return
+  }
   if (!(context in contexts) && !(context in contextsToCome))
     throw new Error(`${id}: unknown policy_context ${context}`)
   if (context in contextsToCome) return

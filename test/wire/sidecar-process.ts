@@ -8,6 +8,8 @@ import { eventually } from '../support/wait.ts'
 export interface SidecarProcess {
   /** Where the guard of this policy listens. */
   portOf(policy: string): number
+  /** Where gateways may ask by this protocol. */
+  decisionPort(protocol: 'HTTP' | 'gRPC'): number
   metrics(): Promise<string>
   alive(): boolean
   /** Null where it still runs, or was killed. */
@@ -24,15 +26,16 @@ export interface GuardedPolicy {
   readonly directory: string
 }
 
+/** @param upstreamPort undefined where gateways are to be answered, and nothing is to be guarded */
 export async function startSidecarProcess(
-  guards: readonly GuardedPolicy[],
-  upstreamPort: number,
+  policies: readonly GuardedPolicy[],
+  upstreamPort: number | undefined,
   publicKey: string,
   flags: readonly string[],
 ): Promise<SidecarProcess> {
-  const args = guards.flatMap(({ policy, directory }) => [
-    '--guard',
-    `${policy}@127.0.0.1:0=127.0.0.1:${upstreamPort}`,
+  const guards = upstreamPort === undefined ? [] : policies
+  const args = policies.flatMap(({ policy, directory }) => [
+    ...(upstreamPort === undefined ? [] : ['--guard', `${policy}@127.0.0.1:0=127.0.0.1:${upstreamPort}`]),
     '--verification',
     `${policy}=${directory}`,
   ])
@@ -44,6 +47,7 @@ export async function startSidecarProcess(
   )
   const lines: string[] = []
   const ports = new Map<string, number>()
+  const decisionPorts = new Map<string, number>()
   let adminPort: number | undefined
   let ended = false
   child.on('exit', () => {
@@ -53,8 +57,9 @@ export async function startSidecarProcess(
     createInterface({ input: stream }).on('line', (line) => {
       lines.push(line)
       if (!line.startsWith('{')) return
-      const said = JSON.parse(line) as { message: string; policy: string; listen: { port: number } }
+      const said = JSON.parse(line) as { message: string; policy: string; protocol: string; listen: { port: number } }
       if (said.message === 'Guarding') ports.set(said.policy, said.listen.port)
+      if (said.message === 'Answering gateways') decisionPorts.set(said.protocol, said.listen.port)
       if (said.message === 'Serving health and metrics') adminPort = said.listen.port
     })
   }
@@ -64,6 +69,7 @@ export async function startSidecarProcess(
   })
   return {
     portOf: (policy) => ports.get(policy)!,
+    decisionPort: (protocol) => decisionPorts.get(protocol)!,
     metrics: async () => (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text(),
     alive: () => !ended,
     exitCode: () => child.exitCode,

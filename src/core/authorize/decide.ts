@@ -4,24 +4,56 @@ import { digestOf, hasKeyPrefix, isKeyText, parseKey } from '../key.ts'
 import { readTarget } from '../path.ts'
 import { findClient } from './client-address.ts'
 import { findCredential } from './credential.ts'
-import type { Decision, RefusalReason, Refused, RequestFacts } from './decision.ts'
+import type { BodyFindings, Decision, RefusalReason, Refused, RequestFacts } from './decision.ts'
 import { type FieldClass, fieldClassifier } from './fields.ts'
 import { forward } from './forward.ts'
+import type { Guard } from './guard.ts'
 import { Inquiry } from './inquiry.ts'
+import type { Limiter } from './limit.ts'
 import { membersOf } from './members.ts'
+import { findInterface } from './resources.ts'
 import type { FoundKey, VerificationSet } from './set.ts'
+
+/** What a decision may need besides, where the policy asks for it. */
+export interface Given {
+  /** What is known of the body: absent as long as nobody has looked. */
+  readonly body?: BodyFindings | undefined
+  /** What limited keys have spent; without it, no key is limited. The one thing that a decision changes. */
+  readonly limiter?: Limiter | undefined
+}
+
+const nothingMore: Given = {}
 
 /**
  * May this request pass? `set` is undefined as long as none was loaded; `now` is in Unix seconds. Nothing here waits, and
  * every refusal is an answer.
+ *
+ * A refusal with `body` is for want of what the body says: it stands, unless whoever asks has the body, looks into it, and
+ * asks again with the findings.
  */
-export function decide(set: VerificationSet | undefined, facts: RequestFacts, now: number): Decision {
-  const inquiry = new Inquiry(facts, set, now)
+export function decide(
+  set: VerificationSet | undefined,
+  facts: RequestFacts,
+  now: number,
+  given: Given = nothingMore,
+): Decision {
+  const inquiry = new Inquiry(facts, set, now, given)
   for (const check of checks) {
     const decision = check(inquiry)
-    if (decision) return decision
+    if (decision) return decision.allow ? decision : audited(inquiry, decision)
   }
   return forward(inquiry)
+}
+
+/**
+ * In mode Audit a refused request passes all the same, unless it is malformed, or there is no set that says so, or its body
+ * is longer than may be read. One whose body is still to be looked at waits for that, as it would otherwise.
+ */
+function audited(inquiry: Inquiry, refused: Refused): Decision {
+  const isFinal = refused.body !== undefined || refused.status === 413
+  // The policy is known from the second check on.
+  if (isFinal || (inquiry.guard as Guard | undefined)?.document.mode !== 'Audit') return refused
+  return { ...forward(inquiry), audited: refused }
 }
 
 /** In this order: the first that objects gives the reason. */
@@ -35,11 +67,13 @@ const checks: readonly ((inquiry: Inquiry) => Decision | undefined)[] = [
   keyIsLive,
   addressIsAllowed,
   interfaceIsGranted,
+  resourcesAreGranted,
+  limitIsNotSpent,
 ]
 
 const methodToken = /^[A-Z](?:[A-Z_-]*[A-Z])?$/
 /** For requests that come before any set: they are refused either way, and malformed ones as such. */
-const withoutPolicy = fieldClassifier({ credentials: [], identityHeaders: [] })
+const withoutPolicy = fieldClassifier({ credentials: [], identityHeaders: [], resources: [] })
 
 function requestIsWellFormed(inquiry: Inquiry): Decision | undefined {
   const { facts, set } = inquiry
@@ -136,8 +170,27 @@ function interfaceIsGranted(inquiry: Inquiry): Decision | undefined {
   if (route.interfaces.length === 0) return refuse('InterfaceUnknown', key)
   const granted = route.interfaces.find((index) => key!.grant.interfaces.has(index))
   if (granted === undefined) return refuse('InterfaceNotAllowed', key)
-  inquiry.interface = guard.document.interfaces[granted]!.name
+  // Nearly always nothing else is asked for there.
+  if (guard.resourcesOf[granted]!.length === 0) inquiry.interface = guard.document.interfaces[granted]!.name
   return undefined
+}
+
+function resourcesAreGranted(inquiry: Inquiry): Decision | undefined {
+  if (inquiry.interface !== undefined) return undefined
+  const found = findInterface(inquiry)
+  if (typeof found !== 'number') return found
+  inquiry.interface = inquiry.guard.document.interfaces[found]!.name
+  return undefined
+}
+
+/** The last check, for a request that is refused for another reason spends nothing. */
+function limitIsNotSpent(inquiry: Inquiry): Decision | undefined {
+  const { key, guard, limiter, now } = inquiry
+  const limit = key!.grant.rateLimit ?? guard.document.rateLimit
+  if (limit === undefined || limiter === undefined) return undefined
+  const { granted, allowance } = limiter.spend(key!.keyId, limit, now)
+  inquiry.allowance = allowance
+  return granted ? undefined : { ...refuse('RateLimited', key), allowance }
 }
 
 const refuse = (reason: RefusalReason, key?: FoundKey): Refused =>

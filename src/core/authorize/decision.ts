@@ -1,5 +1,8 @@
 /** What is asked of the authorizer, and what it answers. */
 
+import type { PointedValue } from './json-scanner.ts'
+import type { Allowance } from './limit.ts'
+
 /** Why a request is refused, in the order of the checks that find it. The same words in logs, metrics and reports. */
 export type RefusalReason =
   | 'RequestMalformed'
@@ -18,6 +21,10 @@ export type RefusalReason =
   | 'AddressNotAllowed'
   | 'InterfaceUnknown'
   | 'InterfaceNotAllowed'
+  | 'ResourceMissing'
+  | 'ResourceNotAllowed'
+  | 'BodyNotInspectable'
+  | 'RateLimited'
 
 /** What a request shows of itself. Strings hold one character per byte (latin1). */
 export interface RequestFacts {
@@ -28,6 +35,20 @@ export interface RequestFacts {
   readonly fields: readonly string[]
   /** Address of the other end of the TCP connection; undefined where it is not known. */
   readonly peer: string | undefined
+  /** Whether a body follows. Where absent, the framing fields of HTTP/1.1 say so. */
+  readonly hasBody?: boolean
+}
+
+/**
+ * What is known of the body: what was found at pointers so far (a pointer that is not there is not decided yet), or why
+ * nothing can be: it is longer than may be read, or no strict JSON, or whoever asks has no body to show.
+ */
+export type BodyFindings = ReadonlyMap<string, PointedValue> | 'TooLarge' | 'Unreadable' | 'Unavailable'
+
+/** Where in the body the answer lies, and how long a body may be for that. */
+export interface BodyWanted {
+  readonly pointers: readonly string[]
+  readonly maxBytes: number
 }
 
 /** The key that a request presented, as its verification set knows it. */
@@ -58,13 +79,23 @@ export interface Allowed {
    * `Transfer-Encoding`) and spoofed fields, with `Host`, identity and forwarding fields. The proxy adds framing.
    */
   readonly fieldLines: string
+  /** What was known of the body, where it was asked for. */
+  readonly body?: BodyFindings | undefined
+  /** Where the key is limited: what it may still do. */
+  readonly allowance?: Allowance | undefined
+  /** In mode Audit: why it would be refused. */
+  readonly audited?: Refused
 }
 
 export interface Refused {
   readonly allow: false
   readonly reason: RefusalReason
-  /** For RequestMalformed only: 400 where absent. */
-  readonly status?: 400 | 405
+  /** Where the reason alone does not say it: 400 or 405 for RequestMalformed, and why a body cannot be read. */
+  readonly status?: 400 | 403 | 405 | 413 | 415
+  /** The refusal is for want of the body: whoever has it asks again with what is found there. Nothing was spent. */
+  readonly body?: BodyWanted
+  /** For RateLimited. */
+  readonly allowance?: Allowance
   /** The key concerned, where one was recognised: for logs and reports, never for the answer. */
   readonly key?: KeyEntry
   /** Where a credential was presented: the challenge may then say `invalid_token` (RFC 6750 §3.1). */
@@ -75,7 +106,10 @@ export type Decision = Allowed | Refused
 
 /** Decisions by whatever verification set is loaded at the moment. */
 export interface Authorizer {
-  decide(facts: RequestFacts): Decision
+  /** Decides, and takes one request of what a limited key may do. */
+  decide(facts: RequestFacts, body?: BodyFindings): Decision
+  /** Decides as if no key were limited, and spends nothing. */
+  consider(facts: RequestFacts, body?: BodyFindings): Decision
   /** Whether an exchange that was allowed may go on. */
   stillAllowed(allowed: Allowed): boolean
 }

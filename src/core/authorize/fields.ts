@@ -1,5 +1,6 @@
 import type { PolicyDocument } from '../../api/verification.ts'
 import { copyOf } from '../recently-used.ts'
+import { ofThisHop, spoofable, spoofablePrefixes } from '../special-fields.ts'
 
 /** What is done with a header field of a request. */
 export type FieldClass =
@@ -16,35 +17,8 @@ export type FieldClass =
   | 'forwarded'
   /** Told by a trusted proxy of the request as it reached it; believed from nobody else. */
   | 'from-proxy'
-
-/** Hop-by-hop (RFC 9110 §7.6.1) and framing fields: our own connection to the application has its own. */
-const ofThisHop = [
-  'keep-alive',
-  'proxy-connection',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-authentication-info',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'content-length',
-  'upgrade',
-  'http2-settings',
-  'expect',
-]
-
-/** Names under which applications are told a client's identity, its address, or another request line. */
-const spoofable = [
-  'x-real-ip',
-  'remote-user',
-  'remote-addr',
-  'x-rewrite-url',
-  'x-http-method-override',
-  'x-http-method',
-  'x-method-override',
-  '-method',
-]
-const spoofablePrefixes = ['x-forwarded-', 'x-original-', 'x-envoy-', 'x-postern-']
+  /** Decisions hang on it: goes on as it is, but neither in disguise nor taken away by Connection. */
+  | 'inspected'
 
 const known: readonly (readonly [string, FieldClass])[] = [
   ...ofThisHop.map((name) => [name, 'drop'] as const),
@@ -59,6 +33,9 @@ const known: readonly (readonly [string, FieldClass])[] = [
   ['x-forwarded-port', 'from-proxy'],
 ]
 
+/** What says how a body is to be read. */
+const fieldsOfContent = ['content-type', 'content-encoding']
+
 /** Names of clients are remembered up to this many and this long: real ones use a few dozen. */
 const rememberedNames = 1000
 const rememberedLength = 64
@@ -69,8 +46,13 @@ export type ClassifyField = (name: string) => FieldClass
 export function fieldClassifier({
   credentials,
   identityHeaders,
-}: Pick<PolicyDocument, 'credentials' | 'identityHeaders'>): ClassifyField {
+  resources,
+}: Pick<PolicyDocument, 'credentials' | 'identityHeaders' | 'resources'>): ClassifyField {
   const classes = new Map<string, FieldClass>(known)
+  for (const { from } of resources) {
+    if (from.header !== undefined) classes.set(from.header.toLowerCase(), 'inspected')
+    if (from.bodyPointer !== undefined) for (const name of fieldsOfContent) classes.set(name, 'inspected')
+  }
   for (const credential of credentials)
     if (credential.type === 'Header') classes.set(credential.name!.toLowerCase(), 'credential')
   for (const header of identityHeaders) classes.set(header.name.toLowerCase(), 'drop')

@@ -8,7 +8,9 @@ import type { Inquiry } from './inquiry.ts'
 /** What the application receives of a request that may pass. With no key found, the request is public. */
 export function forward(inquiry: Inquiry): Allowed {
   const { facts, guard, key, target } = inquiry
-  const { forwardCredential } = guard.document
+  // An application under audit is to notice nothing of it: it may have keys of its own.
+  const isAudit = guard.document.mode === 'Audit'
+  const forwardCredential = isAudit || guard.document.forwardCredential
   const believesProxy = peerIsTrusted(guard.clientAddress, facts.peer)
   let lines = ''
   for (let index = 0; index < facts.fields.length; index += 2) {
@@ -18,6 +20,7 @@ export function forward(inquiry: Inquiry): Allowed {
         if (inquiry.nominated?.includes(name.toLowerCase())) continue
         break
       case 'host':
+      case 'inspected':
         break
       case 'credential':
         if (!forwardCredential) continue
@@ -33,16 +36,20 @@ export function forward(inquiry: Inquiry): Allowed {
     }
     lines += `${name}: ${facts.fields[index + 1]}\r\n`
   }
-  if (key) for (const header of guard.document.identityHeaders) lines += identityLine(header, key, inquiry.interface!)
+  const name = isAudit ? undefined : inquiry.interface
+  if (key && name !== undefined)
+    for (const header of guard.document.identityHeaders) lines += identityLine(header, key, name)
   const client = findClient(guard.clientAddress, facts, guard.classify)
   if (client) lines += forwardedForLine(client)
   return {
     allow: true,
     facts,
     key,
-    interface: inquiry.interface,
+    interface: name,
     target: target.path + (forwardCredential ? target.query : withoutQueryCredential(guard.places, target.query)),
     fieldLines: lines,
+    body: inquiry.body,
+    allowance: isAudit ? undefined : inquiry.allowance,
   }
 }
 
@@ -58,17 +65,21 @@ function holdsKey({ place, guard, set }: Inquiry, value: string): boolean {
   return presented.candidates.some(({ key }) => hasKeyPrefix(key, keyPrefix) || set!.find(digestOf(key)) !== undefined)
 }
 
-function identityLine({ name, value }: IdentityHeader, key: KeyEntry, interfaceName: string): string {
+const identityLine = (header: IdentityHeader, key: KeyEntry, interfaceName: string): string =>
+  `${header.name}: ${identityValue(header, key, interfaceName)}\r\n`
+
+/** What an identity header says of a request that presented this key. */
+export function identityValue({ value }: IdentityHeader, key: KeyEntry, interfaceName: string): string {
   switch (value) {
     case 'KeyId':
-      return `${name}: ${key.keyId}\r\n`
+      return key.keyId
     case 'KeyName':
-      return `${name}: ${key.name}\r\n`
+      return key.name
     case 'KeyNamespace':
-      return `${name}: ${key.namespace}\r\n`
+      return key.namespace
     case 'Roles':
-      return `${name}: ${key.roles.join(',')}\r\n`
+      return key.roles.join(',')
     case 'Interface':
-      return `${name}: ${interfaceName}\r\n`
+      return interfaceName
   }
 }

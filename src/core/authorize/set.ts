@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import type { RateLimit } from '../../api/rate-limit.ts'
 import {
   formatVersion,
   type GrantDocument,
@@ -17,6 +18,7 @@ import { isSigned } from '../signature.ts'
 import { compareVersions } from '../version.ts'
 import type { KeyEntry } from './decision.ts'
 import { compileGuard, type Guard } from './guard.ts'
+import { compileValues, type ValueMatcher } from './values.ts'
 
 /** A verified and compiled verification set. */
 export interface VerificationSet {
@@ -37,8 +39,18 @@ export interface FoundKey extends KeyEntry {
 export interface CompiledGrant {
   readonly namespace: string
   readonly roles: readonly string[]
+  /** Of all entries. */
   readonly interfaces: ReadonlySet<number>
+  readonly access: readonly CompiledAccess[]
+  readonly rateLimit: RateLimit | undefined
   readonly addresses: readonly AddressRange[]
+}
+
+/** One entry of a key's access: a request passes by one alone. */
+export interface CompiledAccess {
+  readonly interfaces: ReadonlySet<number>
+  /** By index of the resource; one that is not there may have any value. */
+  readonly values: ReadonlyMap<number, ValueMatcher>
 }
 
 export type SetRefusal =
@@ -233,7 +245,12 @@ function compileGrant(grant: GrantDocument): CompiledGrant {
   return {
     namespace: grant.namespace,
     roles: grant.roles,
-    interfaces: new Set(grant.interfaces),
+    interfaces: new Set(grant.access.flatMap(({ interfaces }) => interfaces)),
+    access: grant.access.map(({ interfaces, resources = [] }) => ({
+      interfaces: new Set(interfaces),
+      values: new Map(resources.map(([index, values]) => [index, compileValues(values)])),
+    })),
+    rateLimit: grant.rateLimit,
     // The operator publishes only what it could parse itself.
     addresses: grant.addresses.map((text) => parseAllowedAddress(text)!),
   }

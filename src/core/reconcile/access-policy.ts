@@ -4,7 +4,8 @@ import { accessPolicies, conditionTypes, configMaps } from '../../api/names.ts'
 import { type ConfigMap, nameKey } from '../../api/object.ts'
 import type { Parsed } from '../../api/schema.ts'
 import { configMapName, type Manifest, manifestFile, signatureFile } from '../../api/verification.ts'
-import { answerAccess, type Policy } from '../policy.ts'
+import { answerAccess, mergeAccess } from '../access.ts'
+import type { Policy } from '../policy.ts'
 import { isSigned, type SigningKey } from '../signature.ts'
 import { compareVersions } from '../version.ts'
 import { lifetimeOf } from './api-key.ts'
@@ -171,8 +172,9 @@ export function admitKey(policy: Policy, { apiKey, spec, value, namespaceLabels 
     enabled: spec.enabled,
     createdTime: apiKey.metadata.creationTimestamp ?? '',
     roles: [...new Set(granted.flatMap((answer) => answer.roles))].sort(),
-    interfaces: [...new Set(granted.flatMap((answer) => answer.interfaces))].sort((a, b) => a - b),
+    access: mergeAccess(granted.flatMap((answer) => answer.access)),
     addresses: [...(spec.allowedAddresses ?? [])].sort(),
+    rateLimit: spec.rateLimit,
     values: value.values.map(({ digest }) => ({ digest, notBefore: seconds(notBefore), notAfter: seconds(expires) })),
   }
 }

@@ -7,9 +7,10 @@ import {
 } from '../../api/api-key.ts'
 import { conditionTypes } from '../../api/names.ts'
 import type { Parsed } from '../../api/schema.ts'
+import { type AccessAnswer, answerAccess } from '../access.ts'
 import { parseAllowedAddress } from '../address.ts'
 import { derivedKeyId, digestOf, mintKey, parseKey, type RandomBytes } from '../key.ts'
-import { type AccessAnswer, answerAccess, type Policy } from '../policy.ts'
+import type { Policy } from '../policy.ts'
 import { type KeyOwner, type KeyValue, renderSecret, type SecretFacts, secretNameOf } from './key-secret.ts'
 import {
   earliest,

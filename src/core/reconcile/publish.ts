@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { accessPolicies, labels, managerName } from '../../api/names.ts'
 import type { ConfigMap } from '../../api/object.ts'
+import type { RateLimit } from '../../api/rate-limit.ts'
 import {
+  type AccessDocument,
   configMapName,
   formatVersion,
   type GrantDocument,
@@ -29,8 +31,10 @@ export interface AdmittedKey {
   /** For a fair order where there is no room for all: the older key is served first. */
   readonly createdTime: string
   readonly roles: readonly string[]
-  readonly interfaces: readonly number[]
+  readonly access: readonly AccessDocument[]
   readonly addresses: readonly string[]
+  /** The key's own; undefined where the policy's is to hold. */
+  readonly rateLimit?: RateLimit | undefined
   readonly values: readonly AdmittedValue[]
 }
 
@@ -118,8 +122,9 @@ function collectProfiles(keys: readonly AdmittedKey[]): {
     const profile: GrantDocument = {
       namespace: key.namespace,
       roles: key.roles,
-      interfaces: key.interfaces,
+      access: key.access,
       addresses: key.addresses,
+      ...(key.rateLimit && { rateLimit: key.rateLimit }),
     }
     texts.set(key, JSON.stringify(profile))
   }

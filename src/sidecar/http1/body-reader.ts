@@ -1,3 +1,6 @@
+import { ChunkedReader } from './chunked-reader.ts'
+import { chunked } from './request-head.ts'
+
 /** Finds the end of a message's body in the bytes as they come, and which of them are data. */
 export interface BodyReader {
   /** Of the bytes read last: where data starts and ends, alternating. Good until the next call. */
@@ -34,6 +37,20 @@ export class LengthReader implements BodyReader {
   }
 }
 
+/** A body that was received before its request went on. */
+export class WholeBody implements BodyReader {
+  readonly ranges: readonly number[]
+  readonly complete = true
+
+  constructor(length: number) {
+    this.ranges = [0, length]
+  }
+
+  read(_bytes: Uint8Array, start: number): number {
+    return start
+  }
+}
+
 /** A body that goes on until its sender closes the connection. */
 export class UntilCloseReader implements BodyReader {
   readonly ranges: number[] = []
@@ -44,4 +61,10 @@ export class UntilCloseReader implements BodyReader {
     if (bytes.length > start) this.ranges.push(start, bytes.length)
     return bytes.length
   }
+}
+
+/** For the body of a request; undefined where there is none. */
+export function bodyReader(bodyLength: number | undefined): BodyReader | undefined {
+  if (bodyLength === undefined || bodyLength === 0) return undefined
+  return bodyLength === chunked ? new ChunkedReader() : new LengthReader(bodyLength)
 }

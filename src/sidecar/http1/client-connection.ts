@@ -1,13 +1,16 @@
 import type { Socket } from 'node:net'
+import { BodyGathering, type GatheredBody } from './body-gathering.ts'
 import type { Context } from './context.ts'
 import { Exchange } from './exchange.ts'
-import type { Answer } from './gate.ts'
+import type { Admission, Answer } from './gate.ts'
 import { carriageReturn, Fault, lineFeed } from './grammar.ts'
 import { HeadBuffer } from './head-buffer.ts'
 import { headTooLarge, maxHeadBytes, type RequestHead, readRequestHead } from './request-head.ts'
 
 const notAHead = new Fault(400, 'the head is not well formed')
 const tooSlow = new Fault(408, 'the head did not come in time')
+
+const continueHead = 'HTTP/1.1 100 Continue\r\n\r\n'
 
 /** How much of a refused body is read before the connection is cut. */
 const maxLingeringBytes = 1024 * 1024
@@ -18,7 +21,7 @@ export class ClientConnection {
   paused = false
   private readonly context: Context
   private readonly peer: string | undefined
-  private exchange: Exchange | undefined
+  private exchange: Exchange | BodyGathering | undefined
   /** Received and not yet read: what follows the present request. */
   private rest: Buffer | undefined
   private gathering: HeadBuffer | undefined
@@ -77,6 +80,17 @@ export class ClientConnection {
     this.exchange = undefined
     if (close || this.context.draining || (askedForUpgrade && this.rest !== undefined)) this.close()
     else this.awaitNext()
+  }
+
+  /** The body has been received, and the request may pass. */
+  proceed(head: RequestHead, admission: Admission, body: GatheredBody): void {
+    const exchange = new Exchange(this.context, this, head, admission, body)
+    this.exchange = exchange
+    exchange.begin(body.bytes, body.bytes.length)
+  }
+
+  writeContinue(): void {
+    this.context.outbox.write(this.socket, continueHead)
   }
 
   /** Sends an answer of our own. Without a head, or with a body that is not read, it is the last. */
@@ -201,9 +215,12 @@ export class ClientConnection {
     this.gathering = undefined
     this.emptyLineSeen = false
     const admission = this.context.gate.admit(head, this.peer)
-    if (admission.allow) {
-      this.exchange = new Exchange(this.context, this, head, admission)
-      this.exchange.begin(bytes, head.end)
+    if (admission.allow !== false) {
+      const exchange = admission.allow
+        ? new Exchange(this.context, this, head, admission, undefined)
+        : new BodyGathering(this.context, this, head, admission)
+      this.exchange = exchange
+      exchange.begin(bytes, head.end)
       return
     }
     const hasBody = head.bodyLength !== undefined && head.bodyLength !== 0

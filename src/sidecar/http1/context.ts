@@ -13,6 +13,8 @@ export interface Context {
   readonly ticker: Ticker
   readonly pool: UpstreamPool
   readonly outbox: Outbox
+  /** Bodies that are kept until they have been looked at and passed on. */
+  readonly gathered: { bytes: number }
   readonly log: Log
   /** Milliseconds of a monotonic clock. */
   readonly clock: () => number

@@ -1,9 +1,8 @@
-import type { Allowed } from '../../core/authorize/decision.ts'
-import { type BodyReader, LengthReader } from './body-reader.ts'
-import { ChunkedReader } from './chunked-reader.ts'
+import type { GatheredBody } from './body-gathering.ts'
+import { type BodyReader, bodyReader, WholeBody } from './body-reader.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { Context } from './context.ts'
-import type { Failure } from './gate.ts'
+import type { Admission, Failure } from './gate.ts'
 import { chunked, type RequestHead } from './request-head.ts'
 import { ResponseRelay } from './response-relay.ts'
 import { send } from './send.ts'
@@ -22,7 +21,8 @@ export class Exchange {
   requestComplete = false
   private readonly context: Context
   private readonly client: ClientConnection
-  private readonly allowed: Allowed
+  private readonly allowed: Admission
+  private readonly gathered: GatheredBody | undefined
   private readonly startedAt: number
   private readonly requestBody: BodyReader | undefined
   private readonly relay: ResponseRelay
@@ -34,14 +34,22 @@ export class Exchange {
   /** When the exchange has been silent for too long, in the ticker's milliseconds. */
   private deadline = 0
 
-  constructor(context: Context, client: ClientConnection, head: RequestHead, allowed: Allowed) {
+  /** @param gathered the body, where it has been received already */
+  constructor(
+    context: Context,
+    client: ClientConnection,
+    head: RequestHead,
+    allowed: Admission,
+    gathered: GatheredBody | undefined,
+  ) {
     this.context = context
     this.client = client
     this.head = head
     this.allowed = allowed
+    this.gathered = gathered
     this.startedAt = context.clock()
-    this.relay = new ResponseRelay(client.socket, head, context)
-    this.requestBody = bodyReader(head.bodyLength)
+    this.relay = new ResponseRelay(client.socket, head, context, allowed.answerLines)
+    this.requestBody = gathered === undefined ? bodyReader(head.bodyLength) : new WholeBody(gathered.bytes.length)
   }
 
   /** @param at where the body starts in the bytes that brought the head */
@@ -58,8 +66,8 @@ export class Exchange {
       }
       this.requestComplete = this.requestBody.complete
       this.firstBytes = bytes
-      if (this.head.expectsContinue && end === bytes.length && end === at)
-        this.context.outbox.write(this.client.socket, continueHead)
+      if (this.head.expectsContinue && this.gathered === undefined && end === bytes.length && end === at)
+        this.client.writeContinue()
     }
     if (end < bytes.length) this.client.keep(bytes.subarray(end))
     this.extend()
@@ -217,6 +225,7 @@ export class Exchange {
   private end(): boolean {
     if (this.ended) return false
     this.ended = true
+    this.gathered?.release()
     this.context.signals.exchangeEnded((this.context.clock() - this.startedAt) / 1000)
     return true
   }
@@ -240,11 +249,4 @@ export class Exchange {
     if (bodyLength === undefined) return ''
     return bodyLength === chunked ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${bodyLength}\r\n`
   }
-}
-
-const continueHead = 'HTTP/1.1 100 Continue\r\n\r\n'
-
-function bodyReader(bodyLength: number | undefined): BodyReader | undefined {
-  if (bodyLength === undefined || bodyLength === 0) return undefined
-  return bodyLength === chunked ? new ChunkedReader() : new LengthReader(bodyLength)
 }

@@ -11,6 +11,29 @@ export interface Answer {
   readonly body: string
 }
 
+/** A request that may pass. */
+export type Admission = Allowed & {
+  /** Field lines for the head of the answer, each with its CRLF. */
+  readonly answerLines?: string
+}
+
+/** A request of which the body must be read before it is known whether it may pass. */
+export interface BodyInspection {
+  readonly allow: undefined
+  /** Of the body's data. */
+  readonly maxBytes: number
+  /**
+   * Looks at more of the body's data.
+   *
+   * @returns a refusal that is certain already
+   */
+  read(bytes: Buffer, start: number, end: number): Answer | undefined
+  /** All of the body has been read. */
+  finish(body: Buffer): Admission | Answer
+  /** The body is longer than `maxBytes`. */
+  tooLarge(): Answer
+}
+
 /** Why an exchange came to nothing although it was allowed. */
 export type Failure =
   /** The client: a body that is malformed, or that stopped. */
@@ -26,7 +49,7 @@ export type Failure =
 /** What the data path asks of whoever decides. */
 export interface Gate {
   /** May this request pass? Called once, when its head is complete. */
-  admit(head: RequestHead, peer: string | undefined): Allowed | Answer
+  admit(head: RequestHead, peer: string | undefined): Admission | Answer | BodyInspection
   /**
    * The refusal of an exchange that was allowed and may not go on; undefined where it may.
    *

@@ -18,6 +18,8 @@ export interface Limits {
   readonly maxConnections: number
   /** Requests that wait while all connections to the application are taken; further ones are refused. */
   readonly maxWaiting: number
+  /** Of all bodies that are kept to be looked at; a request that would make them more is refused. */
+  readonly maxGatheredBytes: number
 }
 
 export const defaultLimits: Limits = {
@@ -30,4 +32,5 @@ export const defaultLimits: Limits = {
   upstreamIdleSeconds: 4,
   maxConnections: 8192,
   maxWaiting: 1024,
+  maxGatheredBytes: 64 * 1024 * 1024,
 }

@@ -39,7 +39,8 @@ export class ProxyListener {
     this.endpoint = options.listen
     this.pool = new UpstreamPool({ gate, signals, limits, ticker }, options.upstream)
     const outbox = new Outbox(() => this.pool.size - this.pool.idleCount)
-    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, outbox, log, draining: false }
+    const gathered = { bytes: 0 }
+    this.context = { gate, signals, limits, ticker, clock, pool: this.pool, outbox, gathered, log, draining: false }
     // Half-open, so that a client may close its side once it has sent its request.
     this.server = createServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) => this.accept(socket))
     this.server.maxConnections = limits.maxConnections

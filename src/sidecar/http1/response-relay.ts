@@ -41,6 +41,7 @@ export class ResponseRelay {
   fault = ''
   private readonly client: Socket
   private readonly request: RequestHead
+  private readonly ownLines: string
   private readonly context: Pick<Context, 'draining' | 'outbox'>
   private gathering: HeadBuffer | undefined
   private interimAnswers = 0
@@ -48,10 +49,12 @@ export class ResponseRelay {
   private keepsUpstream = false
   private body: BodyReader | undefined
 
-  constructor(client: Socket, request: RequestHead, context: Pick<Context, 'draining' | 'outbox'>) {
+  /** @param ownLines what the sidecar itself says in the head of the final answer */
+  constructor(client: Socket, request: RequestHead, context: Pick<Context, 'draining' | 'outbox'>, ownLines = '') {
     this.client = client
     this.request = request
     this.context = context
+    this.ownLines = ownLines
   }
 
   receive(bytes: Buffer, requestComplete: boolean): Relayed {
@@ -115,7 +118,7 @@ export class ResponseRelay {
     this.closes = this.request.close || this.context.draining || !requestComplete
     const framing = this.asChunks ? 'Transfer-Encoding: chunked\r\n' : ''
     const connection = this.closes ? 'Connection: close\r\n' : ''
-    const text = `HTTP/1.1 ${head.status} ${head.reason}\r\n${head.fieldLines}${framing}${connection}\r\n`
+    const text = `HTTP/1.1 ${head.status} ${head.reason}\r\n${head.fieldLines}${this.ownLines}${framing}${connection}\r\n`
 
     if (bodyLength === undefined || bodyLength === 0) {
       this.reusable = this.keepsUpstream && head.end === bytes.length
