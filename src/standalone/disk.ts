@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
+import { link, mkdir, open, readdir, readFile, readlink, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
 /** Replaces a file at one stroke, readable by its owner alone: after a crash there is the old content or the new, never half. */
@@ -77,24 +77,61 @@ export async function writeVolume(directory: string, files: ReadonlyMap<string, 
 export async function claim(directory: string): Promise<() => Promise<void>> {
   await makeDirectory(directory)
   const file = join(directory, 'lock')
-  const holder = (await readIfThere(file))?.toString('utf8').trim()
-  if (holder !== undefined && holder !== '' && (await incarnation(Number(holder.split(' ')[0]))) === holder) {
-    throw new Error(`${directory} is in use by process ${holder.split(' ')[0]}`)
+  const own = `${file}.${randomBytes(6).toString('hex')}.tmp`
+  await writeFile(own, `${await incarnation(process.pid)}\n`, { flag: 'wx', mode: 0o600 })
+  try {
+    for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
+      if (await linked(own, file)) return () => rm(file, { force: true })
+      const holder = (await readIfThere(file))?.toString('utf8').trim()
+      const pid = holder?.split(' ')[0]
+      if (holder && (await incarnation(Number(pid))) === holder) {
+        throw new Error(`${directory} is in use by process ${pid}`)
+      }
+      await removeStale(file, holder)
+    }
+    throw new Error(`${file} changes hands again and again`)
+  } finally {
+    await rm(own, { force: true })
   }
-  await writeWhole(file, `${await incarnation(process.pid)}\n`)
-  return () => rm(file, { force: true })
+}
+
+const maxAttempts = 20
+
+/** A link is made whole or not at all, and never over another: of several that try, one succeeds. */
+async function linked(own: string, file: string): Promise<boolean> {
+  try {
+    await link(own, file)
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
+    throw error
+  }
+}
+
+/** Takes a lock away that nobody holds any more; puts it back where somebody has taken it meanwhile. */
+async function removeStale(file: string, stale: string | undefined): Promise<void> {
+  const aside = `${file}.${randomBytes(6).toString('hex')}.tmp`
+  try {
+    await rename(file, aside)
+  } catch (error) {
+    if (isMissing(error)) return
+    throw error
+  }
+  if ((await readFile(aside, 'utf8')).trim() !== (stale ?? '')) await linked(aside, file)
+  await rm(aside, { force: true })
 }
 
 /** Names a process so that a later one with the same number is another; undefined where it is not alive. */
 async function incarnation(pid: number): Promise<string | undefined> {
   const stat = await readIfThere(`/proc/${pid}/stat`)
-  if (stat)
-    return `${pid} ${
-      stat
-        .toString('latin1')
-        .replace(/^.*\) /, '')
-        .split(' ')[19]
-    }`
+  if (stat) {
+    // After the name, which may hold anything, in parentheses: the state first, the time of its start twentieth.
+    const fields = stat
+      .toString('latin1')
+      .replace(/^.*\) /s, '')
+      .split(' ')
+    return fields[0] === 'Z' || fields[0] === 'X' ? undefined : `${pid} ${fields[19]}`
+  }
   try {
     process.kill(pid, 0)
     return String(pid)

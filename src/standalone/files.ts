@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { accessPolicies, apiKeys, configMaps, labels, secrets } from '../api/names.ts'
 import { type ConfigMap, type KubeObject, nameKey, type Resource, type Secret } from '../api/object.ts'
 import { configMapName, type Manifest, manifestFile } from '../api/verification.ts'
-import { readManifest, writeManifest } from '../core/manifest.ts'
+import { problemLine, readManifest, writeManifest } from '../core/manifest.ts'
 import type { Watch, WatchSink } from '../kube/cluster.ts'
 import type { MemoryCluster } from '../kube/memory.ts'
 import type { Log } from '../runtime/log.ts'
 import { namesIn, readIfThere, writeVolume, writeWhole } from './disk.ts'
 
-const retryMilliseconds = 1000
+const defaultRetryMilliseconds = 1000
 
 /**
  * The cluster as files, and the cluster from files:
@@ -25,14 +25,18 @@ export class StateFiles {
   private readonly watches: Watch[] = []
   /** What is to be written yet: by file or volume, the newest content. */
   private readonly waiting = new Map<string, () => Promise<void>>()
+  /** What could not be written, until there is something newer to write there. */
+  private readonly failed = new Map<string, () => Promise<void>>()
+  private readonly retryMilliseconds: number
   private writing: Promise<void> | undefined
   private retry: NodeJS.Timeout | undefined
   private stopped = false
 
-  constructor(options: { cluster: MemoryCluster; state: string; log: Log }) {
+  constructor(options: { cluster: MemoryCluster; state: string; log: Log; retryMilliseconds?: number }) {
     this.cluster = options.cluster
     this.state = options.state
     this.log = options.log
+    this.retryMilliseconds = options.retryMilliseconds ?? defaultRetryMilliseconds
   }
 
   static verificationDirectory(state: string, policy: string): string {
@@ -146,13 +150,13 @@ export class StateFiles {
 
   /** Writes one after the other, the newest content of each; what fails is tried again. */
   private later(place: string, write: (place: string) => Promise<void>): void {
-    this.waiting.delete(place)
+    this.failed.delete(place)
+    // A place keeps its turn: the status, which has the uid, is on disk before the Secret that names it as its owner.
     this.waiting.set(place, () => write(place))
     this.writing ??= this.writeAll()
   }
 
   private async writeAll(): Promise<void> {
-    const failed = new Map<string, () => Promise<void>>()
     for (;;) {
       const next = this.waiting.entries().next().value
       if (!next) break
@@ -162,15 +166,17 @@ export class StateFiles {
         await write()
       } catch (error) {
         this.log.error('A file could not be written, and is tried again', { place, error })
-        failed.set(place, write)
+        if (!this.waiting.has(place)) this.failed.set(place, write)
       }
     }
     this.writing = undefined
-    if (failed.size === 0 || this.stopped) return
+    if (this.failed.size === 0 || this.stopped) return
+    clearTimeout(this.retry)
     this.retry = setTimeout(() => {
-      for (const [place, write] of failed) if (!this.waiting.has(place)) this.waiting.set(place, write)
+      for (const [place, write] of this.failed) this.waiting.set(place, write)
+      this.failed.clear()
       this.writing ??= this.writeAll()
-    }, retryMilliseconds)
+    }, this.retryMilliseconds)
   }
 
   private statusFile(resource: Resource, name: string): string {
@@ -181,9 +187,13 @@ export class StateFiles {
     const root = join(this.state, 'status', resource.kind)
     for (const namespace of await namesIn(root)) {
       for (const file of await namesIn(join(root, namespace))) {
-        const text = await readIfThere(join(root, namespace, file))
-        for (const { value } of readManifest(file, text?.toString('utf8') ?? '').objects)
-          yield value as unknown as KubeObject
+        const path = join(root, namespace, file)
+        const { objects, problems } = readManifest(path, (await readIfThere(path))?.toString('utf8') ?? '')
+        if (problems.length > 0 || objects.length !== 1) {
+          const reason = problems.map(problemLine).join('\n') || `${path}:1:1: holds ${objects.length} objects, not one`
+          throw new Error(`${reason}\nRestore the file; without it the object is made anew, and its key with it.`)
+        }
+        yield objects[0]!.value as unknown as KubeObject
       }
     }
   }
