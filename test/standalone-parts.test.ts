@@ -81,6 +81,23 @@ test('an object that stays away is deleted', async () => {
   await eventually('the deletion', async () => (await uidOf('a')) === undefined)
 })
 
+test('what is here from before stays while any file may say it, and goes when none does', async () => {
+  await cluster.put(key('a', 'one'))
+  const uid = await uidOf('a')
+  const file = join(root, 'keys.yaml')
+  writeFileSync(file, 'apiVersion: [')
+  const directory = await follow(0)
+  await directory.load()
+  expect(await uidOf('a')).toBe(uid)
+  // The same where the object can be read, and is not as it should be.
+  writeFileSync(file, JSON.stringify({ ...key('a', 'two'), spec: { displayNmae: 'two' } }))
+  await directory.load()
+  expect(await uidOf('a')).toBe(uid)
+  writeFileSync(file, '')
+  await directory.load()
+  expect(await uidOf('a')).toBeUndefined()
+})
+
 test('what could not be written is tried again, and never over something newer', async () => {
   const place = (name: string): string => join(root, 'status', 'ApiKey', name)
   mkdirSync(join(root, 'status', 'ApiKey'), { recursive: true })
