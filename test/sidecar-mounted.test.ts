@@ -7,13 +7,16 @@ import { signingKey } from '../src/core/signature.ts'
 import { createLog } from '../src/runtime/log.ts'
 import { MountedSet } from '../src/sidecar/mounted.ts'
 import { writeVolume } from './support/kubelet.ts'
-import { filesOf, keyOf, nextSigner, policyOf, published, signer } from './support/verification.ts'
+import { filesOf, keyOf, nextSigner, policyOf, published, signer, type TestKey } from './support/verification.ts'
 import { eventually } from './support/wait.ts'
 
 const policy = policyOf({ verification: { shards: 2 } })
 const stranger = signingKey(Buffer.alloc(32, 9))
-const setOf = (sequence: number, more: object = {}, keys = [{ key: keyOf(1) }, { key: keyOf(2) }]) =>
-  filesOf(published(policy, keys, { sequence, ...more }))
+const setOf = (
+  sequence: number,
+  more: object = {},
+  keys: readonly TestKey[] = [{ key: keyOf(1) }, { key: keyOf(2) }],
+) => filesOf(published(policy, keys, { sequence, ...more }))
 
 let directory: string
 let mounted: MountedSet
