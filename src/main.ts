@@ -62,6 +62,9 @@ program
     collect,
     [],
   )
+  .option('--decisions <host:port>', 'where gateways may ask over HTTP about requests', address)
+  .option('--decisions-grpc <host:port>', 'the same by envoy.service.auth.v3.Authorization', address)
+  .option('--trusted-peers <cidr,...>', 'gateways that may ask, by address; nobody else is answered', collect, [])
   .option('--settings <file>', 'settings, as YAML')
   .addOption(admin(15490))
   .addOption(logLevel)

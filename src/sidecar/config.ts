@@ -43,7 +43,7 @@ export interface VerificationOptions {
 }
 
 /** The options as they were written, each as often as it was given. */
-export interface SidecarTexts {
+export interface SidecarTexts extends DecisionTexts {
   /** `NAMESPACE/POLICY@HOST:PORT=HOST:PORT`: listen at the first address, guard the application at the second. */
   readonly guard: readonly string[]
   /** `NAMESPACE/POLICY=DIRECTORY` */
@@ -54,9 +54,10 @@ export interface SidecarTexts {
   /** `NAME=NUMBER`, by the names of Limits. */
   readonly limit: readonly string[]
   readonly admin: Endpoint | undefined
-  /** `HOST:PORT` */
+}
+
+export interface DecisionTexts {
   readonly decisions?: Endpoint | undefined
-  /** `HOST:PORT` */
   readonly decisionsGrpc?: Endpoint | undefined
   /** Addresses and CIDRs, separated by commas */
   readonly trustedPeers?: readonly string[]
@@ -83,14 +84,7 @@ export function readSidecarOptions(texts: SidecarTexts): SidecarOptions {
     parseLimit,
     `NAME=NUMBER, with a name of ${Object.keys(defaultLimits).join(', ')}`,
   )
-  const trustedPeers = read(
-    'trusted-peers',
-    (texts.trustedPeers ?? []).flatMap((text) => text.split(',')),
-    parseCidr,
-    'ADDRESS or CIDR without host bits',
-  )
-  const { decisions: http, decisionsGrpc: grpc } = texts
-  const decisions = http || grpc || trustedPeers.length > 0 ? { http, grpc, trustedPeers } : undefined
+  const decisions = readDecisions(texts, problems)
   const limits = { ...defaultLimits, ...Object.fromEntries(changes) }
 
   const options = { guards, verification, publicKeys, admin: texts.admin, limits, decisions }
@@ -114,6 +108,22 @@ export function readGuards(texts: readonly string[]): GuardOptions[] {
     )
   }
   return texts.map((text) => parseGuard(text)!)
+}
+
+/** Where gateways may ask, and which; undefined where none may. What is malformed goes to `problems`. */
+export function readDecisions(
+  { decisions: http, decisionsGrpc: grpc, trustedPeers: texts = [] }: DecisionTexts,
+  problems: string[],
+): DecisionOptions | undefined {
+  const trustedPeers = texts
+    .flatMap((text) => text.split(','))
+    .flatMap((text) => {
+      const range = parseCidr(text)
+      if (range === undefined)
+        problems.push(`--trusted-peers ${text}: must have the form ADDRESS or CIDR without host bits`)
+      return range ?? []
+    })
+  return http || grpc || trustedPeers.length > 0 ? { http, grpc, trustedPeers } : undefined
 }
 
 /** Whatever of the options does not go together. */

@@ -1,18 +1,22 @@
 import { randomUUID } from 'node:crypto'
+import { accessPolicies } from '../api/names.ts'
+import { nameKey } from '../api/object.ts'
 import { kindRules } from '../core/kinds.ts'
 import { MemoryCluster } from '../kube/memory.ts'
 import { loadSettings } from '../operator/config.ts'
 import { startOperator } from '../operator/operator.ts'
 import { createLog, type LogLevel } from '../runtime/log.ts'
 import { createMetrics } from '../runtime/metrics.ts'
-import { readGuards } from '../sidecar/config.ts'
+import { UsageError } from '../runtime/usage-error.ts'
+import { type DecisionTexts, readDecisions, readGuards } from '../sidecar/config.ts'
+
 import { defaultLimits } from '../sidecar/http1/limits.ts'
 import { startSidecar } from '../sidecar/start.ts'
 import { ManifestDirectory } from './directory.ts'
 import { claim, makeDirectory } from './disk.ts'
 import { StateFiles } from './files.ts'
 
-export interface StandaloneArguments {
+export interface StandaloneArguments extends DecisionTexts {
   readonly manifests: string
   readonly state: string
   /** `NAMESPACE/POLICY@HOST:PORT=HOST:PORT` */
@@ -32,6 +36,9 @@ const pauseMilliseconds = (): number => 0
 /** The whole of Postern on one machine, with a directory for an API server, until `ended` resolves. */
 export async function runStandalone(given: StandaloneArguments, ended: Promise<string>): Promise<void> {
   const guards = readGuards(given.guard)
+  const problems: string[] = []
+  const decisions = readDecisions(given, problems)
+  if (problems.length > 0) throw new UsageError(problems.join('\n'))
   const settings = await loadSettings(given.settings)
   const log = createLog({ level: given.logLevel })
   const metrics = createMetrics()
@@ -66,18 +73,21 @@ export async function runStandalone(given: StandaloneArguments, ended: Promise<s
       pauseMilliseconds,
     })
     undo.push(() => operator.stop())
-    const policies = [...new Set(guards.map(({ policy }) => policy))]
+    const policies = new Set(guards.map(({ policy }) => policy))
+    // A gateway may ask about every policy that there is when this begins.
+    if (decisions) for await (const { metadata } of cluster.list(accessPolicies)) policies.add(nameKey(metadata))
     // So that there is something to watch before there is anything to read.
     for (const policy of policies) await makeDirectory(StateFiles.verificationDirectory(given.state, policy))
     const sidecar = await startSidecar({
       guards,
-      verification: policies.map((policy) => ({
+      verification: [...policies].map((policy) => ({
         policy,
         directory: StateFiles.verificationDirectory(given.state, policy),
         policyUid: undefined,
       })),
       publicKeys: operator.publicKeys,
       admin: given.admin,
+      decisions,
       limits: defaultLimits,
       log,
       metrics,

@@ -1,4 +1,4 @@
-import { type RequestOptions, request } from 'node:https'
+import { Agent, type RequestOptions, request } from 'node:https'
 import { text } from 'node:stream/consumers'
 import { KubeConfig } from '@kubernetes/client-node'
 
@@ -24,9 +24,18 @@ export function apiRequests(kubeconfig: string): ApiRequests {
   config.loadFromFile(kubeconfig)
   const server = config.getCurrentCluster()?.server ?? ''
 
-  const send: ApiRequests['send'] = async (method, path, body, contentType = 'application/json') => {
+  // Asked for once: it makes an agent of its own each time, and so a connection for each request.
+  const prepare = async (): Promise<RequestOptions> => {
     const options: RequestOptions = {}
     await config.applyToHTTPSOptions(options)
+    const { ca, cert, key, rejectUnauthorized } = options
+    return { headers: options.headers, agent: new Agent({ keepAlive: true, ca, cert, key, rejectUnauthorized }) }
+  }
+  let prepared: Promise<RequestOptions> | undefined
+
+  const send: ApiRequests['send'] = async (method, path, body, contentType = 'application/json') => {
+    prepared ??= prepare()
+    const options = await prepared
     return new Promise((resolve, reject) => {
       const outgoing = request(`${server}${path}`, { ...options, method, timeout: 10_000 }, (response) => {
         const read = (content: string): ApiAnswer => ({
