@@ -98,6 +98,18 @@ test('what is here from before stays while any file may say it, and goes when no
   expect(await uidOf('a')).toBeUndefined()
 })
 
+test('what Postern itself writes is no manifest, even where it lies among them', async () => {
+  mkdirSync(join(root, 'state', 'status'), { recursive: true })
+  writeFileSync(join(root, 'state', 'status', 'a.yaml'), JSON.stringify(key('a', 'one')))
+  mkdirSync(join(root, 'state-of-play'))
+  writeFileSync(join(root, 'state-of-play', 'b.yaml'), JSON.stringify(key('b', 'one')))
+  const options = { cluster, directory: root, except: join(root, 'state'), keyPrefix: 'pstn', log, tell: () => {} }
+  const directory = new ManifestDirectory(options)
+  await directory.start()
+  stops.push(() => directory.stop())
+  expect([await uidOf('a'), await uidOf('b')]).toEqual([undefined, expect.any(String)])
+})
+
 test('what could not be written is tried again, and never over something newer', async () => {
   const place = (name: string): string => join(root, 'status', 'ApiKey', name)
   mkdirSync(join(root, 'status', 'ApiKey'), { recursive: true })

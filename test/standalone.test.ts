@@ -289,6 +289,36 @@ test('does not begin on a status that cannot be read, for a key would be lost', 
   expect(secretOf('a')).toBe(presented)
 })
 
+test.each<[string, number, string, (options: Options) => Partial<Options>]>([
+  ['no directory of manifests', 2, '--manifests', ({ manifests }) => ({ manifests: `${manifests}/none` })],
+  ['a malformed guard', 2, '--guard nonsense: must have the form', () => ({ guard: ['nonsense'] })],
+  [
+    'two guards at one place',
+    2,
+    '--guard: two guards listen at 127.0.0.1:18099',
+    () => ({ guard: ['a/b@127.0.0.1:18099=127.0.0.1:80', 'a/c@127.0.0.1:18099=127.0.0.1:81'] }),
+  ],
+  ['a state directory that cannot be made', 1, '--state', ({ manifests }) => ({ state: `${manifests}/file/state` })],
+])('says what is wrong with its arguments: %s', async (_, code, message, change) => {
+  write('file', '')
+  const options = { manifests: join(root, 'manifests'), state: join(root, 'state'), guard: ['a/b@127.0.0.1:0=h:80'] }
+  const { manifests, state, guard } = { ...options, ...change(options) }
+  const args = ['--manifests', manifests, '--state', state, ...guard.flatMap((one) => ['--guard', one])]
+  const child = spawn(process.execPath, ['src/main.ts', 'standalone', ...args, '--admin', '127.0.0.1:0'], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+  let output = ''
+  child.stderr.on('data', (bytes) => (output += String(bytes)))
+  await once(child, 'close')
+  expect(output).toContain(message)
+  expect(child.exitCode).toBe(code)
+})
+interface Options {
+  readonly manifests: string
+  readonly state: string
+  readonly guard: readonly string[]
+}
+
 test('tells a key to nobody but its Secret', async () => {
   write('policy.yaml', policy())
   write(

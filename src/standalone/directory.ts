@@ -1,6 +1,6 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { readdir, readFile } from 'node:fs/promises'
-import { join, relative } from 'node:path'
+import { join, relative, resolve, sep } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { AccessPolicy } from '../api/access-policy.ts'
 import type { ApiKey } from '../api/api-key.ts'
@@ -54,6 +54,8 @@ interface Applied {
 export class ManifestDirectory {
   private readonly cluster: MemoryCluster
   private readonly directory: string
+  /** Absolute, with a separator at its end; undefined for none. */
+  private readonly except: string | undefined
   private readonly keyPrefix: string
   private readonly log: Log
   private readonly tell: (problem: string) => void
@@ -75,12 +77,14 @@ export class ManifestDirectory {
 
   /**
    * @param options.tell hears of each problem as `file:line:column: object: field: message`
+   * @param options.except a directory that may lie in this one and holds no manifests
    * @param options.settleMilliseconds how long an object must be in no manifest until it is deleted: a file that is being
    *   written is empty for a moment, and one that an editor replaces is not there
    */
   constructor(options: {
     cluster: MemoryCluster
     directory: string
+    except?: string
     keyPrefix: string
     log: Log
     tell: (problem: string) => void
@@ -88,6 +92,7 @@ export class ManifestDirectory {
   }) {
     this.cluster = options.cluster
     this.directory = options.directory
+    this.except = options.except === undefined ? undefined : resolve(options.except) + sep
     this.keyPrefix = options.keyPrefix
     this.log = options.log
     this.tell = options.tell
@@ -193,6 +198,7 @@ export class ManifestDirectory {
     const entries = await readdir(this.directory, { recursive: true, withFileTypes: true })
     return entries
       .filter((entry) => !entry.isDirectory() && manifestName.test(entry.name))
+      .filter(({ parentPath }) => this.except === undefined || !(resolve(parentPath) + sep).startsWith(this.except))
       .map((entry) => relative(this.directory, join(entry.parentPath, entry.name)))
       .filter((file) => !file.split('/').some((part) => part.startsWith('.')))
       .sort()

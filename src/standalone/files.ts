@@ -25,6 +25,8 @@ export class StateFiles {
   private readonly watches: Watch[] = []
   /** What is to be written yet: by file or volume, the newest content. */
   private readonly waiting = new Map<string, () => Promise<void>>()
+  /** The same for volumes, which come first: a key that is revoked must not wait until a thousand others are on disk. */
+  private readonly urgent = new Map<string, () => Promise<void>>()
   /** What could not be written, until there is something newer to write there. */
   private readonly failed = new Map<string, () => Promise<void>>()
   private readonly retryMilliseconds: number
@@ -139,34 +141,39 @@ export class StateFiles {
     const namespace = object.metadata?.namespace ?? object.namespace!
     const policy = (object.metadata?.labels ?? object.labels)?.[labels.policy]
     if (policy === undefined) return
-    this.later(StateFiles.verificationDirectory(this.state, `${namespace}/${policy}`), async (directory) => {
-      const files = new Map<string, string>()
-      for await (const map of this.cluster.list(configMaps, { namespace, labels: { [labels.policy]: policy } })) {
-        for (const [name, text] of Object.entries((map as ConfigMap).data ?? {})) files.set(name, text)
-      }
-      await writeVolume(directory, files)
-    })
+    this.later(
+      StateFiles.verificationDirectory(this.state, `${namespace}/${policy}`),
+      async (directory) => {
+        const files = new Map<string, string>()
+        for await (const map of this.cluster.list(configMaps, { namespace, labels: { [labels.policy]: policy } })) {
+          for (const [name, text] of Object.entries((map as ConfigMap).data ?? {})) files.set(name, text)
+        }
+        await writeVolume(directory, files)
+      },
+      this.urgent,
+    )
   }
 
   /** Writes one after the other, the newest content of each; what fails is tried again. */
-  private later(place: string, write: (place: string) => Promise<void>): void {
+  private later(place: string, write: (place: string) => Promise<void>, queue = this.waiting): void {
     this.failed.delete(place)
     // A place keeps its turn: the status, which has the uid, is on disk before the Secret that names it as its owner.
-    this.waiting.set(place, () => write(place))
+    queue.set(place, () => write(place))
     this.writing ??= this.writeAll()
   }
 
   private async writeAll(): Promise<void> {
     for (;;) {
-      const next = this.waiting.entries().next().value
+      const queue = this.urgent.size > 0 ? this.urgent : this.waiting
+      const next = queue.entries().next().value
       if (!next) break
       const [place, write] = next
-      this.waiting.delete(place)
+      queue.delete(place)
       try {
         await write()
       } catch (error) {
         this.log.error('A file could not be written, and is tried again', { place, error })
-        if (!this.waiting.has(place)) this.failed.set(place, write)
+        if (!queue.has(place)) this.failed.set(place, write)
       }
     }
     this.writing = undefined
