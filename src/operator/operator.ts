@@ -38,6 +38,8 @@ export interface Operator {
 const coalesceMilliseconds = 100
 /** However far the next moment is, the clock may have been changed meanwhile. */
 const longestSleepMilliseconds = 3_600_000
+/** Short, because after an outage of the API server everything waits: it must be over soon when the server is back. */
+const backoff = { firstMilliseconds: 500, longestMilliseconds: 10_000 }
 const stuckMilliseconds = 300_000
 const workers = { apiKeys: 16, policies: 2 }
 
@@ -77,6 +79,7 @@ export async function startOperator(options: OperatorOptions): Promise<Operator>
     const failed = outcomes.with(kind, 'Failed')
     const queue: WorkQueue = new WorkQueue({
       workers: count,
+      backoff,
       handle: async (key) => {
         const { again, wakeAt } = await reconcile(parseName(key))
         succeeded.add()
