@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { apiKeys } from '../src/api/names.ts'
+import type { Secret } from '../src/api/object.ts'
 import { kindRules } from '../src/core/kinds.ts'
 import { MemoryCluster } from '../src/kube/memory.ts'
 import { createLog } from '../src/runtime/log.ts'
@@ -134,14 +135,32 @@ test('what could not be written is tried again, and never over something newer',
   await eventually('the last one', () => existsSync(join(place('mill'), 'z.yaml')))
 })
 
-test('of several that claim a directory at once, one has it', async () => {
-  writeFileSync(join(root, 'lock'), '1234567890 1\n')
-  const claims = await Promise.allSettled(Array.from({ length: 8 }, () => claim(root)))
-  const held = claims.filter((one) => one.status === 'fulfilled')
-  expect(held).toHaveLength(1)
-  await expect(claim(root)).rejects.toThrow(`${root} is in use by process ${process.pid}`)
-  await held[0]!.value()
-  const release = await claim(root)
-  await release()
-  expect(existsSync(join(root, 'lock'))).toBe(false)
+test.each(['.', '..', '..data'])('a Secret has no data by the name %s, which would be another file', async (name) => {
+  const secret = {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: { name: 'a', namespace: 'shop' },
+    data: { [name]: 'eA==' },
+  }
+  await expect(cluster.create(secret)).rejects.toMatchObject({ code: 'Invalid' })
+  const allowed: Secret = { ...secret, data: { '.netrc': 'eA==', 'a..b': 'eA==' } }
+  await expect(cluster.create(allowed)).resolves.toBeDefined()
+})
+
+test.each([
+  ['no lock', {}],
+  ['the lock of one that died', { lock: '1234567890 1\n' }],
+  ['an empty lock', { lock: '' }],
+  ['one that died taking over', { lock: '1234567890 1\n', 'lock.after-1234567890-1': '1234567891 2\n' }],
+])('of several that claim a directory at once, one has it: %s', async (_, before) => {
+  for (let round = 0; round < 20; round += 1) {
+    for (const [name, text] of Object.entries(before)) writeFileSync(join(root, name), text)
+    const claims = await Promise.allSettled(Array.from({ length: 12 }, () => claim(root)))
+    const held = claims.filter((one) => one.status === 'fulfilled')
+    expect(held).toHaveLength(1)
+    await expect(claim(root)).rejects.toThrow(`${root} is in use by process ${process.pid}`)
+    expect(readdirSync(root)).toEqual(['lock'])
+    await held[0]!.value()
+    expect(readdirSync(root)).toEqual([])
+  }
 })

@@ -180,6 +180,14 @@ test('reports what is wrong with a manifest, and changes nothing else', async ()
   write('a.yaml', key('d', 'enabled: false'))
   await reports(`${join(root, 'manifests', 'a.yaml')}:2:1: ApiKey shop/d: .: is in ${bad} too, which counts`)
   expect(await standalone.status(secretOf('d'))).toBe(200)
+  write(
+    'secret.yaml',
+    'apiVersion: v1\nkind: Secret\nmetadata: { name: s }\nstringData:\n  pin: 73573\n  ..: x\ndata: { token: hunter-2 }\n',
+  )
+  await reports('secret.yaml:5:3: Secret default/s: .stringData.pin: must be text; put a number into quotes')
+  await reports('secret.yaml:6:3: Secret default/s: .stringData...: must have a name of letters')
+  await reports('secret.yaml:7:9: Secret default/s: .data.token: must be base64')
+  expect(standalone.output).not.toMatch(/73573|hunter/)
   write('typo.yaml', key('e').replace('ApiKey', 'ApiKeys') + key('f').replace('v1alpha1', 'v1'))
   await reports('typo.yaml:3:1: ApiKeys shop/e: .kind: is not a kind of postern.dev')
   await reports('typo.yaml:8:1: ApiKey shop/f: .apiVersion: must be postern.dev/v1alpha1')

@@ -27,6 +27,9 @@ export const builtInSchema = (kind: string): MergeSchema =>
 /** A Secret's or ConfigMap's values together. */
 const dataLimitBytes = 1024 * 1024
 
+/** Becomes the name of a file where it is mounted: neither the directory itself, nor one that begins like its parent. */
+const dataName = /^(?![.]$|[.][.])[-._a-zA-Z0-9]{1,253}$/
+
 /** A whole request. */
 const requestLimitBytes = 3 * 1024 * 1024
 
@@ -45,7 +48,7 @@ export const admitBuiltIn = (object: KubeObject, old: KubeObject | undefined): K
   const { data = {} } = object as { data?: Readonly<Record<string, unknown>> }
   let bytes = 0
   for (const [name, value] of Object.entries(data)) {
-    if (!/^[-._a-zA-Z0-9]{1,253}$/.test(name)) refuse(object, `data[${name}]`, 'not a valid name for data')
+    if (!dataName.test(name)) refuse(object, `data[${name}]`, 'not a valid name for data')
     if (typeof value !== 'string') refuse(object, `data[${name}]`, 'must be text')
     if (kind === 'Secret' && !isBase64(value as string)) refuse(object, `data[${name}]`, 'must be base64')
     bytes += Buffer.byteLength(value as string, kind === 'Secret' ? 'base64' : 'utf8')

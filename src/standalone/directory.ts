@@ -12,6 +12,8 @@ import { locate, type ManifestObject, problemLine, readManifest } from '../core/
 import { toObject } from '../core/object.ts'
 import { compilePolicy } from '../core/policy.ts'
 import { parseApiKey } from '../core/reconcile/api-key.ts'
+import { secretProblems } from '../core/secret.ts'
+import { ClusterError } from '../kube/cluster.ts'
 import type { MemoryCluster } from '../kube/memory.ts'
 import type { Log } from '../runtime/log.ts'
 
@@ -262,11 +264,14 @@ export class ManifestDirectory {
       this.applied.set(key, { file: placed.file, resource: placed.resource, object, written: object })
       return []
     } catch (error) {
-      return [this.describe(placed, { path: '', message: error instanceof Error ? error.message : String(error) })]
+      if (error instanceof ClusterError) return [this.describe(placed, { path: '', message: error.message })]
+      // Whatever it says may quote what is in the object.
+      return [this.describe(placed, { path: '', message: 'could not be taken in' })]
     }
   }
 
   private validate(object: KubeObject, stored: KubeObject | undefined): readonly Problem[] {
+    if (object.kind === secrets.kind) return secretProblems(object)
     const rules = this.rules.get(object.kind)
     if (!rules) return []
     try {

@@ -81,13 +81,7 @@ export async function claim(directory: string): Promise<() => Promise<void>> {
   await writeFile(own, `${await incarnation(process.pid)}\n`, { flag: 'wx', mode: 0o600 })
   try {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      if (await linked(own, file)) return () => rm(file, { force: true })
-      const holder = (await readIfThere(file))?.toString('utf8').trim()
-      const pid = holder?.split(' ')[0]
-      if (holder && (await incarnation(Number(pid))) === holder) {
-        throw new Error(`${directory} is in use by process ${pid}`)
-      }
-      await removeStale(file, holder)
+      if (await takeLock(file, own, directory)) return () => rm(file, { force: true })
     }
     throw new Error(`${file} changes hands again and again`)
   } finally {
@@ -108,17 +102,35 @@ async function linked(own: string, file: string): Promise<boolean> {
   }
 }
 
-/** Takes a lock away that nobody holds any more; puts it back where somebody has taken it meanwhile. */
-async function removeStale(file: string, stale: string | undefined): Promise<void> {
-  const aside = `${file}.${randomBytes(6).toString('hex')}.tmp`
-  try {
-    await rename(file, aside)
-  } catch (error) {
-    if (isMissing(error)) return
-    throw error
+/**
+ * Takes the lock where there is none, or where its holder is dead. A dead holder has one successor: whoever makes the link
+ * that is named after it, or after a successor that died in turn. False where somebody was faster: then look again.
+ */
+async function takeLock(file: string, own: string, directory: string): Promise<boolean> {
+  const dead: { readonly file: string; readonly holder: string }[] = []
+  for (let place = file; !(await linked(own, place)); ) {
+    const holder = (await readIfThere(place))?.toString('utf8').trim()
+    if (holder === undefined) return false
+    const pid = holder.split(' ')[0]
+    if (holder !== '' && (await incarnation(Number(pid))) === holder) {
+      throw new Error(`${directory} is in use by process ${pid}`)
+    }
+    dead.push({ file: place, holder })
+    place = `${file}.after-${holder.replaceAll(/[^0-9]/g, '-')}`
   }
-  if ((await readFile(aside, 'utf8')).trim() !== (stale ?? '')) await linked(aside, file)
-  await rm(aside, { force: true })
+  const last = dead.at(-1)
+  if (last === undefined) return true
+  const won = `${file}.after-${last.holder.replaceAll(/[^0-9]/g, '-')}`
+  for (const before of dead) {
+    if ((await readIfThere(before.file))?.toString('utf8').trim() === before.holder) continue
+    // A successor was done between our look and our link, and has tidied up.
+    await rm(won, { force: true })
+    return false
+  }
+  await rename(own, file)
+  // Only now: who finds one of these gone finds the new holder in the lock.
+  for (const passed of [...dead.slice(1).map((one) => one.file), won]) await rm(passed, { force: true })
+  return true
 }
 
 /** Names a process so that a later one with the same number is another; undefined where it is not alive. */
