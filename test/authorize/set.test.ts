@@ -53,6 +53,13 @@ describe('a set that is as it was published', () => {
     const current = opened(openFiles(setFiles()))
     expect(openFiles(setFiles(), { current }).outcome).toBe('unchanged')
   })
+  test('is refused when something beside its manifest is changed after it was loaded', () => {
+    const files = setFiles()
+    const current = opened(openFiles(files))
+    const name = 'keys-0'
+    expect(reasonOf(withFile(files, name, changed(files.get(name)!)), { current })).toBe('PartMismatch')
+    expect(reasonOf(withFile(files, signatureFile, Buffer.from('')), { current })).toBe('SignatureInvalid')
+  })
   test('may be signed by any of the trusted keys, and by several', () => {
     expect(
       reasonOf(setFiles({ signingKey: nextSigner }), { publicKeys: [signer.publicKey, nextSigner.publicKey] }),

@@ -91,14 +91,15 @@ export interface SetExpectation {
  * lets other work happen between steps of a few milliseconds.
  */
 export function* openSet(files: ReadonlyMap<string, Buffer>, expected: SetExpectation): Generator<void, Opened> {
-  const refuse = (reason: SetRefusal, message: string): Opened => ({ outcome: 'refused', reason, message })
   const manifestBytes = files.get(manifestFile)
   if (!manifestBytes) return refuse('ManifestMissing', `there is no ${manifestFile}`)
   const manifestHash = sha256(manifestBytes)
-  if (manifestHash === expected.current?.manifestHash) return { outcome: 'unchanged' }
   if (!isSigned(manifestBytes, files.get(signatureFile)?.toString('latin1') ?? '', expected.publicKeys)) {
     return refuse('SignatureInvalid', `${signatureFile} has no signature by a trusted key over ${manifestFile}`)
   }
+  // What is loaded stays, but somebody may have changed what lies beside its manifest, and is to be told of.
+  if (manifestHash === expected.current?.manifestHash)
+    return (yield* checkParts(files, expected.current.manifest)) ?? { outcome: 'unchanged' }
   const manifest = parseJson<Manifest>(manifestBytes)
   if (!manifest || !Number.isSafeInteger(manifest.format))
     return refuse('ManifestMalformed', `${manifestFile} is not a manifest`)
@@ -126,13 +127,8 @@ export function* openSet(files: ReadonlyMap<string, Buffer>, expected: SetExpect
       `the set ${versionOf(manifest)} differs from the one that is loaded under the same number`,
     )
 
-  for (const [name, part] of Object.entries(manifest.parts)) {
-    const bytes = files.get(name)
-    if (!bytes) return refuse('PartMissing', `there is no ${name}`)
-    if (bytes.length !== part.bytes || sha256(bytes) !== part.sha256)
-      return refuse('PartMismatch', `${name} is not what ${manifestFile} says`)
-    yield
-  }
+  const amiss = yield* checkParts(files, manifest)
+  if (amiss) return amiss
   const part = (name: string): Buffer | undefined => (Object.hasOwn(manifest.parts, name) ? files.get(name) : undefined)
   const document = parseJson<PolicyDocument>(part(policyFile))
   if (!document) return refuse('PartMalformed', `${policyFile} is not readable`)
@@ -148,6 +144,20 @@ export function* openSet(files: ReadonlyMap<string, Buffer>, expected: SetExpect
   const find = (digest: Buffer): FoundKey | undefined =>
     findInShard(shards[shardOf(digest[0]!, shards.length)]!, digest)
   return { outcome: 'opened', set: { manifest, manifestHash, guard: compileGuard(document), find } }
+}
+
+const refuse = (reason: SetRefusal, message: string): Opened => ({ outcome: 'refused', reason, message })
+
+/** Undefined where every part is what the manifest says. */
+function* checkParts(files: ReadonlyMap<string, Buffer>, { parts }: Manifest): Generator<void, Opened | undefined> {
+  for (const [name, part] of Object.entries(parts)) {
+    const bytes = files.get(name)
+    if (!bytes) return refuse('PartMissing', `there is no ${name}`)
+    if (bytes.length !== part.bytes || sha256(bytes) !== part.sha256)
+      return refuse('PartMismatch', `${name} is not what ${manifestFile} says`)
+    yield
+  }
+  return undefined
 }
 
 /** What the rest relies on: of numbers that are none, no order could be told. */
