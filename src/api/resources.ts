@@ -111,4 +111,3 @@ export const resourceValues = {
 
 export type PolicyResource = FromSchema<typeof policyResources>[number]
 export type ResourceSource = PolicyResource['from']
-export type ResourceValues = FromSchema<typeof resourceValues>[number]

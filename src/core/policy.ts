@@ -39,8 +39,6 @@ export interface CompiledGrant {
 /** The name of the one interface of a policy that declares none. */
 const implicitInterface = { name: '*', match: [{}] }
 
-export const implicitInterfaceName = implicitInterface.name
-
 /** Compiles a policy, or says everything that is wrong with it. `keyPrefix` is what generated keys begin with. */
 export function compilePolicy(policy: AccessPolicy, keyPrefix: string): Parsed<Policy> {
   const parsed = parseAccessPolicySpec(policy.spec)

@@ -5,8 +5,8 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2'
-import type { AddressInfo } from 'node:net'
 import type { Endpoint } from '../http1/proxy-listener.ts'
+import { closeServer, openServer } from '../server.ts'
 import { answerCheck, deniedResponse } from './grpc-answers.ts'
 import type { DecisionListenerOptions } from './http-listener.ts'
 
@@ -52,31 +52,21 @@ export class GrpcDecisionListener {
   }
 
   /** @returns where it listens: the port is a free one where 0 was asked for */
-  async listen(): Promise<Endpoint> {
+  listen(): Promise<Endpoint> {
     const { listen, log } = this.options
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', reject)
-      this.server.listen({ host: listen.host, port: listen.port, backlog: 1024 }, () => {
-        this.server.off('error', reject)
-        this.server.on('error', (error) => log.error('A connection could not be accepted', { error }))
-        resolve()
-      })
-    })
-    const { address, port } = this.server.address() as AddressInfo
-    return { host: address, port }
+    return openServer(this.server, listen, log)
   }
 
   /** Accepts no more, and cuts what is left after so many seconds. */
   async stop(withinSeconds: number): Promise<void> {
-    const closed = new Promise<void>((resolve) => {
-      this.server.close(() => resolve())
+    await closeServer(this.server, withinSeconds, {
+      drain: () => {
+        for (const session of this.sessions.keys()) session.close()
+      },
+      cut: () => {
+        for (const session of this.sessions.keys()) session.destroy()
+      },
     })
-    for (const session of this.sessions.keys()) session.close()
-    const cut = setTimeout(() => {
-      for (const session of this.sessions.keys()) session.destroy()
-    }, withinSeconds * 1000)
-    await closed
-    clearTimeout(cut)
     clearInterval(this.sweeping)
   }
 

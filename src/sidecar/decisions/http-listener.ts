@@ -1,8 +1,9 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import type { Log } from '../../runtime/log.ts'
 import type { Limits } from '../http1/limits.ts'
 import type { Endpoint } from '../http1/proxy-listener.ts'
 import type { Ticker } from '../http1/ticker.ts'
+import { closeServer, openServer } from '../server.ts'
 import type { DecisionDesk } from './desk.ts'
 import { answerOverHttp, noReply } from './http-answers.ts'
 import { type HttpContext, HttpDecisionConnection } from './http-connection.ts'
@@ -49,32 +50,22 @@ export class HttpDecisionListener {
   }
 
   /** @returns where it listens: the port is a free one where 0 was asked for */
-  async listen(): Promise<Endpoint> {
+  listen(): Promise<Endpoint> {
     const { listen, log } = this.options
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', reject)
-      this.server.listen({ host: listen.host, port: listen.port, backlog: 1024 }, () => {
-        this.server.off('error', reject)
-        this.server.on('error', (error) => log.error('A connection could not be accepted', { error }))
-        resolve()
-      })
-    })
-    const { address, port } = this.server.address() as AddressInfo
-    return { host: address, port }
+    return openServer(this.server, listen, log)
   }
 
   /** Accepts no more, and cuts what is left after so many seconds. */
   async stop(withinSeconds: number): Promise<void> {
     this.context.draining = true
-    const closed = new Promise<void>((resolve) => {
-      this.server.close(() => resolve())
+    await closeServer(this.server, withinSeconds, {
+      drain: () => {
+        for (const connection of this.connections) connection.drain()
+      },
+      cut: () => {
+        for (const connection of this.connections) connection.abort()
+      },
     })
-    for (const connection of this.connections) connection.drain()
-    const cut = setTimeout(() => {
-      for (const connection of this.connections) connection.abort()
-    }, withinSeconds * 1000)
-    await closed
-    clearTimeout(cut)
     this.stopTicking()
   }
 

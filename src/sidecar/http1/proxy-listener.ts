@@ -1,5 +1,6 @@
-import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { createServer, type Server, type Socket } from 'node:net'
 import type { Log } from '../../runtime/log.ts'
+import { closeServer, openServer } from '../server.ts'
 import { ClientConnection } from './client-connection.ts'
 import type { Context } from './context.ts'
 import type { Gate, Signals } from './gate.ts'
@@ -53,18 +54,8 @@ export class ProxyListener {
   }
 
   /** @returns where it listens: the port is a free one where 0 was asked for */
-  async listen(): Promise<Endpoint> {
-    await new Promise<void>((resolve, reject) => {
-      this.server.once('error', reject)
-      this.server.listen({ host: this.endpoint.host, port: this.endpoint.port, backlog: 1024 }, () => {
-        this.server.off('error', reject)
-        // Too many open files, for one: connections that are open go on.
-        this.server.on('error', (error) => this.context.log.error('A connection could not be accepted', { error }))
-        resolve()
-      })
-    })
-    const { address, port } = this.server.address() as AddressInfo
-    return { host: address, port }
+  listen(): Promise<Endpoint> {
+    return openServer(this.server, this.endpoint, this.context.log)
   }
 
   /** Looks at every exchange in progress again: what is decided may have changed. */
@@ -75,15 +66,14 @@ export class ProxyListener {
   /** Accepts no more, lets exchanges in progress end, and cuts what is left after so many seconds. */
   async stop(withinSeconds: number): Promise<void> {
     this.context.draining = true
-    const closed = new Promise<void>((resolve) => {
-      this.server.close(() => resolve())
+    await closeServer(this.server, withinSeconds, {
+      drain: () => {
+        for (const connection of this.connections) connection.drain()
+      },
+      cut: () => {
+        for (const connection of this.connections) connection.abort()
+      },
     })
-    for (const connection of this.connections) connection.drain()
-    const cut = setTimeout(() => {
-      for (const connection of this.connections) connection.abort()
-    }, withinSeconds * 1000)
-    await closed
-    clearTimeout(cut)
     this.stopTicking()
     this.pool.destroy()
   }
